@@ -10,7 +10,7 @@
 //! | start it, wait until it answers, read its log| [`server`]  |
 //! | wait for a condition with a deadline         | [`wait`]    |
 //!
-//! ```
+//! ```no_run
 //! use testkit::{Program, Ready, Server, port};
 //!
 //! let port = port::free();
