@@ -23,6 +23,8 @@
 mod operators;
 mod shape;
 
+use std::sync::Arc;
+
 use exmex::Express as _;
 
 use operators::{Expression, is_taken};
@@ -30,10 +32,10 @@ use operators::{Expression, is_taken};
 /// Longest formula, in bytes.
 pub const MAX_LENGTH: usize = 1_000;
 
-/// A formula ready for evaluation.
+/// A formula ready for evaluation. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Formula {
-    expression: Expression,
+    expression: Arc<Expression>,
 }
 
 /// Why a text is not a formula.
@@ -99,7 +101,9 @@ impl Formula {
         let unambiguous = shape::check(text)?;
         let expression = Expression::parse(&unambiguous)
             .map_err(|error| FormulaError::Syntax(error.msg().to_owned()))?;
-        Ok(Self { expression })
+        Ok(Self {
+            expression: Arc::new(expression),
+        })
     }
 
     /// Names of the inputs that occur, in alphabetical order.
