@@ -1,1 +1,34 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map
+//!
+//! | I want to...                              | module        | floor  |
+//! |-------------------------------------------|---------------|--------|
+//! | name endpoints and read their counters    | [`endpoint`]  | decide |
+//! | know who gets the next request            | [`policy`]    | decide |
+//! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
+//! | read what endpoints report                | [`report`]    | decide |
+//! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
+//! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
+//! | export metrics                            | [`observe`]   | serve  |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod candidates;
+mod clock;
+pub mod endpoint;
+mod error;
+#[cfg(feature = "rate-limit")]
+pub mod limit;
+pub mod observe;
+pub mod pick;
+pub mod policy;
+pub mod pool;
+pub mod report;
+mod sync;
+
+pub use crate::{
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Outcome},
+    error::{ConfigError, PickError},
+    pick::PickCx,
+    pool::{Lease, Pool, PoolStatus, WeakPool},
+};

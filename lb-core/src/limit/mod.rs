@@ -18,6 +18,7 @@
 
 mod rate;
 
+pub(crate) use rate::describe;
 pub use rate::{
     Client, Quota, QuotaError, RateLimit, RateLimitFuture, RateLimitLayer, RateLimiter, Verdict,
 };

@@ -15,8 +15,7 @@ use tower_service::Service;
 
 use super::limiter::RateLimiter;
 use super::quota::Quota;
-use super::{QuotaError, Verdict, response};
-use crate::observe;
+use super::{QuotaError, Verdict, observe, response};
 
 type KeyOf<K> = dyn Fn(&Parts) -> Option<K> + Send + Sync;
 
@@ -75,7 +74,10 @@ impl<K: Hash + Eq + Clone> RateLimitLayer<K> {
         limiter: RateLimiter<K>,
         key_of: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
-        Self { limiter, key_of: Arc::new(key_of) }
+        Self {
+            limiter,
+            key_of: Arc::new(key_of),
+        }
     }
 
     /// The limiter, to look at it or to change its quota.
@@ -89,7 +91,11 @@ impl<S, K: Hash + Eq + Clone> Layer<S> for RateLimitLayer<K> {
     type Service = RateLimit<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit { inner, limiter: self.limiter.clone(), key_of: Arc::clone(&self.key_of) }
+        RateLimit {
+            inner,
+            limiter: self.limiter.clone(),
+            key_of: Arc::clone(&self.key_of),
+        }
     }
 }
 
@@ -113,11 +119,14 @@ where
         let (head, body) = request.into_parts();
         let verdict = (self.key_of)(&head).map(|key| self.limiter.check(&key));
         if let Some(verdict) = verdict {
-            observe::rate_limit(&verdict);
+            observe::weighed(&verdict);
         }
         let state = match verdict {
             Some(Verdict::Refused { quota, retry_after }) => State::Refused { quota, retry_after },
-            verdict => State::Passed { inner: self.inner.call(Request::from_parts(head, body)), verdict },
+            verdict => State::Passed {
+                inner: self.inner.call(Request::from_parts(head, body)),
+                verdict,
+            },
         };
         RateLimitFuture { state }
     }
@@ -152,24 +161,37 @@ where
 
 impl<K: Hash + Eq + Clone> Clone for RateLimitLayer<K> {
     fn clone(&self) -> Self {
-        Self { limiter: self.limiter.clone(), key_of: Arc::clone(&self.key_of) }
+        Self {
+            limiter: self.limiter.clone(),
+            key_of: Arc::clone(&self.key_of),
+        }
     }
 }
 
 impl<S: Clone, K: Hash + Eq + Clone> Clone for RateLimit<S, K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), limiter: self.limiter.clone(), key_of: Arc::clone(&self.key_of) }
+        Self {
+            inner: self.inner.clone(),
+            limiter: self.limiter.clone(),
+            key_of: Arc::clone(&self.key_of),
+        }
     }
 }
 
 impl<K: Hash + Eq + Clone> std::fmt::Debug for RateLimitLayer<K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("RateLimitLayer").field("quota", &self.limiter.quota()).finish_non_exhaustive()
+        formatter
+            .debug_struct("RateLimitLayer")
+            .field("quota", &self.limiter.quota())
+            .finish_non_exhaustive()
     }
 }
 
 impl<S, K: Hash + Eq + Clone> std::fmt::Debug for RateLimit<S, K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("RateLimit").field("quota", &self.limiter.quota()).finish_non_exhaustive()
+        formatter
+            .debug_struct("RateLimit")
+            .field("quota", &self.limiter.quota())
+            .finish_non_exhaustive()
     }
 }

@@ -60,7 +60,9 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
     /// [`QuotaError::OutOfRange`] if the quota cannot be kept.
     pub fn with_capacity(quota: Quota, capacity: usize) -> Result<Self, QuotaError> {
         let current = ArcSwap::from_pointee(Current::new(quota, capacity)?);
-        Ok(Self { shared: Arc::new(Shared { current, capacity }) })
+        Ok(Self {
+            shared: Arc::new(Shared { current, capacity }),
+        })
     }
 
     /// Counts one request of `key`.
@@ -69,8 +71,14 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
         let current = self.shared.current.load();
         let quota = current.quota;
         match current.governor.check_key(key) {
-            Ok(state) => Verdict::Allowed { quota, remaining: state.remaining_burst_capacity() },
-            Err(refusal) => Verdict::Refused { quota, retry_after: refusal.wait_time_from(current.clock.now()) },
+            Ok(state) => Verdict::Allowed {
+                quota,
+                remaining: state.remaining_burst_capacity(),
+            },
+            Err(refusal) => Verdict::Refused {
+                quota,
+                retry_after: refusal.wait_time_from(current.clock.now()),
+            },
         }
     }
 
@@ -80,7 +88,9 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
     ///
     /// [`QuotaError::OutOfRange`] if the quota cannot be kept; the old one stays.
     pub fn set_quota(&self, quota: Quota) -> Result<(), QuotaError> {
-        self.shared.current.store(Arc::new(Current::new(quota, self.shared.capacity)?));
+        self.shared
+            .current
+            .store(Arc::new(Current::new(quota, self.shared.capacity)?));
         Ok(())
     }
 
@@ -99,20 +109,29 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
 
 impl<K: Hash + Eq + Clone> Clone for RateLimiter<K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 impl<K: Hash + Eq + Clone> Current<K> {
     fn new(quota: Quota, capacity: usize) -> Result<Self, QuotaError> {
         let clock = SinceStart::new();
-        let out_of_range =
-            QuotaError::OutOfRange { interval: quota.interval(), burst: quota.burst_size() };
+        let out_of_range = QuotaError::OutOfRange {
+            interval: quota.interval(),
+            burst: quota.burst_size(),
+        };
         let cells = quota.to_governor().ok_or(out_of_range)?;
         let sweep_every = Nanos::from(quota.interval().max(Duration::from_millis(100)));
         let store = Arc::new(BoundedStore::new(capacity, sweep_every, clock));
         let kept = Kept(Arc::clone(&store));
-        let governor = governor::RateLimiter::new(cells, kept, clock).with_middleware();
-        Ok(Self { quota, governor, store, clock })
+        let governor = Governor::new(cells, kept, clock);
+        Ok(Self {
+            quota,
+            governor,
+            store,
+            clock,
+        })
     }
 }

@@ -48,6 +48,7 @@ mod clock;
 mod key;
 mod layer;
 mod limiter;
+mod observe;
 mod quota;
 mod response;
 mod store;
@@ -57,6 +58,7 @@ use std::time::Duration;
 pub use key::Client;
 pub use layer::{RateLimit, RateLimitFuture, RateLimitLayer};
 pub use limiter::RateLimiter;
+pub(crate) use observe::describe;
 pub use quota::Quota;
 
 /// A quota that cannot be.

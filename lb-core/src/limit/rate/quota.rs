@@ -41,7 +41,12 @@ impl Quota {
         if period.is_zero() {
             return Err(QuotaError::Zero { what: "period" });
         }
-        Self { requests, period, burst: requests }.checked()
+        Self {
+            requests,
+            period,
+            burst: requests,
+        }
+        .checked()
     }
 
     /// So many may come at once. Default: the requests of one period.
@@ -87,7 +92,10 @@ impl Quota {
     fn checked(self) -> Result<Self, QuotaError> {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
         if self.interval().is_zero() || self.refill() > YEAR {
-            return Err(QuotaError::OutOfRange { interval: self.interval(), burst: self.burst.get() });
+            return Err(QuotaError::OutOfRange {
+                interval: self.interval(),
+                burst: self.burst.get(),
+            });
         }
         Ok(self)
     }

@@ -24,7 +24,10 @@ pub(super) fn too_many<B: From<Bytes>>(quota: Quota, retry_after: Duration) -> R
     let mut response = Response::new(B::from(Bytes::from(text)));
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     tell(&mut response, Verdict::Refused { quota, retry_after });
     response

@@ -50,7 +50,10 @@ impl<K: Hash + Eq + Clone> BoundedStore<K> {
 
     /// How many keys are remembered now.
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).times.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| lock(shard).times.len())
+            .sum()
     }
 
     fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K>> {
@@ -107,7 +110,10 @@ impl<K: Hash + Eq + Clone> StateStore for Kept<K> {
 
 impl<K> std::fmt::Debug for BoundedStore<K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("BoundedStore").field("shard_capacity", &self.shard_capacity).finish_non_exhaustive()
+        formatter
+            .debug_struct("BoundedStore")
+            .field("shard_capacity", &self.shard_capacity)
+            .finish_non_exhaustive()
     }
 }
 

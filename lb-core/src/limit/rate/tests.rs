@@ -43,7 +43,9 @@ where
     }
     let answers = tasks.join_all().await;
     let is_ok = |answer: &Result<Response<Body>, Infallible>| {
-        answer.as_ref().is_ok_and(|response| response.status() == StatusCode::OK)
+        answer
+            .as_ref()
+            .is_ok_and(|response| response.status() == StatusCode::OK)
     };
     answers.iter().filter(|answer| is_ok(answer)).count()
 }
@@ -59,14 +61,22 @@ async fn a_thousand_connections_together_get_one_burst() {
 #[tokio::test(start_paused = true)]
 async fn a_limiter_per_connection_would_let_all_of_them_through() {
     let layer = || RateLimitLayer::new(ten_per_second(), client_of).unwrap();
-    assert_eq!(passed(1_000, || layer().layer(service_fn(answer))).await, 1_000);
+    assert_eq!(
+        passed(1_000, || layer().layer(service_fn(answer))).await,
+        1_000
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_as_long_as_told_is_let_through() {
     let limiter = RateLimiter::new(ten_per_second().burst(1).unwrap()).unwrap();
-    assert!(matches!(limiter.check(&"a"), Verdict::Allowed { remaining: 0, .. }));
-    let Verdict::Refused { retry_after, .. } = limiter.check(&"a") else { panic!("one too many") };
+    assert!(matches!(
+        limiter.check(&"a"),
+        Verdict::Allowed { remaining: 0, .. }
+    ));
+    let Verdict::Refused { retry_after, .. } = limiter.check(&"a") else {
+        panic!("one too many")
+    };
     tokio::time::advance(retry_after).await;
     assert!(matches!(limiter.check(&"a"), Verdict::Allowed { .. }));
 }
@@ -80,8 +90,13 @@ async fn clients_do_not_limit_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_says_how_much_is_allowed_and_when_to_come_back() {
-    let quota = Quota::new(2, Duration::from_secs(10)).unwrap().burst(1).unwrap();
-    let service = RateLimitLayer::new(quota, client_of).unwrap().layer(service_fn(answer));
+    let quota = Quota::new(2, Duration::from_secs(10))
+        .unwrap()
+        .burst(1)
+        .unwrap();
+    let service = RateLimitLayer::new(quota, client_of)
+        .unwrap()
+        .layer(service_fn(answer));
     let first = service.clone().oneshot(request_of(1)).await.unwrap();
     assert_eq!(first.headers()["ratelimit"], "\"default\";r=0;t=5");
     let second = service.clone().oneshot(request_of(1)).await.unwrap();
@@ -93,9 +108,15 @@ async fn a_refusal_says_how_much_is_allowed_and_when_to_come_back() {
 #[tokio::test(start_paused = true)]
 async fn a_request_without_a_key_is_not_limited() {
     let quota = ten_per_second().burst(1).unwrap();
-    let service = RateLimitLayer::new(quota, client_of).unwrap().layer(service_fn(answer));
+    let service = RateLimitLayer::new(quota, client_of)
+        .unwrap()
+        .layer(service_fn(answer));
     for _ in 0..5 {
-        let answer = service.clone().oneshot(Request::new(Body::default())).await.unwrap();
+        let answer = service
+            .clone()
+            .oneshot(Request::new(Body::default()))
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
 }
@@ -103,7 +124,9 @@ async fn a_request_without_a_key_is_not_limited() {
 #[tokio::test(start_paused = true)]
 async fn a_new_quota_holds_from_the_next_request_on() {
     let limiter = RateLimiter::new(ten_per_second()).unwrap();
-    limiter.set_quota(ten_per_second().burst(1).unwrap()).unwrap();
+    limiter
+        .set_quota(ten_per_second().burst(1).unwrap())
+        .unwrap();
     assert!(matches!(limiter.check(&1), Verdict::Allowed { .. }));
     assert!(matches!(limiter.check(&1), Verdict::Refused { .. }));
 }
@@ -135,9 +158,18 @@ async fn keys_that_have_refilled_make_room() {
 #[test]
 fn quotas_that_cannot_be_kept_are_refused() {
     let second = Duration::from_secs(1);
-    assert_eq!(Quota::new(0, second), Err(QuotaError::Zero { what: "requests" }));
-    assert_eq!(Quota::new(1, Duration::ZERO), Err(QuotaError::Zero { what: "period" }));
-    assert!(matches!(Quota::new(u32::MAX, second), Err(QuotaError::OutOfRange { .. })));
+    assert_eq!(
+        Quota::new(0, second),
+        Err(QuotaError::Zero { what: "requests" })
+    );
+    assert_eq!(
+        Quota::new(1, Duration::ZERO),
+        Err(QuotaError::Zero { what: "period" })
+    );
+    assert!(matches!(
+        Quota::new(u32::MAX, second),
+        Err(QuotaError::OutOfRange { .. })
+    ));
     assert!(matches!(
         Quota::new(1, second * 86_400).and_then(|quota| quota.burst(u32::MAX)),
         Err(QuotaError::OutOfRange { .. })
