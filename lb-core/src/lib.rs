@@ -9,9 +9,13 @@
 //! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
 //! | read what endpoints report                | [`report`]    | decide |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
+//! | keep a client on its endpoint             | `affinity` (feature `affinity`) | decide |
+//! | forward HTTP and WebSocket                | `proxy` (feature `proxy`) | serve, edge |
 //! | export metrics                            | [`observe`]   | serve  |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "affinity")]
+pub mod affinity;
 pub mod candidates;
 mod clock;
 pub mod endpoint;
@@ -20,9 +24,15 @@ pub mod observe;
 pub mod pick;
 pub mod policy;
 pub mod pool;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod report;
 mod sync;
 
+#[cfg(feature = "affinity")]
+pub use crate::affinity::Affinity;
+#[cfg(feature = "proxy")]
+pub use crate::proxy::ReverseProxy;
 pub use crate::{
     endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Outcome},
     error::{ConfigError, PickError},
