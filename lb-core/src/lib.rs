@@ -10,9 +10,13 @@
 //! | read what endpoints report                | [`report`]    | decide |
 //! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
+//! | keep a client on its endpoint             | `affinity` (feature `affinity`) | decide |
+//! | forward HTTP and WebSocket                | `proxy` (feature `proxy`) | serve, edge |
 //! | export metrics                            | [`observe`]   | serve  |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "affinity")]
+pub mod affinity;
 pub mod candidates;
 mod clock;
 pub mod endpoint;
@@ -23,9 +27,15 @@ pub mod observe;
 pub mod pick;
 pub mod policy;
 pub mod pool;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod report;
 mod sync;
 
+#[cfg(feature = "affinity")]
+pub use crate::affinity::Affinity;
+#[cfg(feature = "proxy")]
+pub use crate::proxy::ReverseProxy;
 pub use crate::{
     endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Outcome},
     error::{ConfigError, PickError},

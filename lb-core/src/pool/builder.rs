@@ -35,6 +35,8 @@ pub struct PoolBuilder {
     rules: Rules,
     room: u32,
     latency_decay: Duration,
+    extras: http::Extensions,
+    failed: Option<ConfigError>,
 }
 
 impl PoolBuilder {
@@ -51,6 +53,8 @@ impl PoolBuilder {
             },
             room: u32::MAX,
             latency_decay: Duration::from_secs(10),
+            extras: http::Extensions::new(),
+            failed: None,
         }
     }
 
@@ -115,6 +119,21 @@ impl PoolBuilder {
         self
     }
 
+    /// Carries a part of another module along, found again by its type; `checked`
+    /// is said by `build`.
+    #[cfg_attr(
+        not(feature = "affinity"),
+        expect(dead_code, reason = "features bring parts")
+    )]
+    pub(crate) fn extra<T>(mut self, part: T, checked: Result<(), ConfigError>) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        self.extras.insert(part);
+        self.failed = self.failed.or(checked.err());
+        self
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         self.policy.check()?;
         if !(0.0..=1.0).contains(&self.rules.panic_threshold) {
@@ -137,7 +156,10 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`ConfigError`] names what cannot work.
-    pub fn build(self) -> Result<Pool, ConfigError> {
+    pub fn build(mut self) -> Result<Pool, ConfigError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         self.check()?;
         let start = clock::now();
         let stats = SharedStats {
@@ -166,6 +188,7 @@ impl PoolBuilder {
                 rules: self.rules,
                 room: self.room,
                 change: Mutex::new(change),
+                extras: self.extras,
                 _watcher: watcher,
             }
         });

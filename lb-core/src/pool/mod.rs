@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     room: u32,
     /// Held while the next snapshot is built. Never on the request path.
     change: Mutex<Change>,
+    /// Parts of other modules that came with the builder, by type.
+    extras: http::Extensions,
     /// Ends with the pool.
     _watcher: Option<Watcher>,
 }
@@ -266,6 +268,15 @@ impl Pool {
     #[must_use]
     pub fn explain(&self, cx: &PickCx<'_>) -> Explanation {
         explain::of(&self.shared.snapshot.load(), cx)
+    }
+
+    /// A part of another module that came with the builder.
+    #[cfg_attr(
+        not(feature = "affinity"),
+        expect(dead_code, reason = "features bring parts")
+    )]
+    pub(crate) fn extra<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.shared.extras.get()
     }
 
     /// A handle that does not keep the pool alive.
