@@ -4,6 +4,10 @@
 //! |---|---|
 //! | give every client its share | [`RateLimitLayer`] |
 //! | count something else than requests | [`RateLimiter`] |
+//! | keep the service from drowning | [`ConcurrencyLimitLayer`] |
+//!
+//! A rate limit is about fairness between clients, a concurrency limit about the
+//! capacity behind. Stack them in this order: rate limit outside, concurrency inside.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,9 +20,18 @@
 //! # Ok(()) }
 //! ```
 
+mod concurrency;
 mod rate;
 
-pub(crate) use rate::describe;
+pub use concurrency::{
+    Aimd, Algorithm, ConcurrencyLimit, ConcurrencyLimitFuture, ConcurrencyLimitLayer, Fixed,
+    Gradient, HeldBody, Sample,
+};
 pub use rate::{
     Client, Quota, QuotaError, RateLimit, RateLimitFuture, RateLimitLayer, RateLimiter, Verdict,
 };
+
+pub(crate) fn describe() {
+    rate::describe();
+    concurrency::describe();
+}
