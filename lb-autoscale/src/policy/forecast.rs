@@ -115,11 +115,9 @@ impl Forecast {
         match profile.slot {
             Some(open) if open == slot => {}
             Some(open) => {
-                // Slots without an observation repeat the last one, up to a season.
+                // Slots without an observation teach nothing.
                 let mean = profile.sum / f64::from(profile.count.max(1));
-                for closed in open..slot.min(open + i64::from(self.slots)) {
-                    self.close(profile, closed, mean);
-                }
+                self.close(profile, open, mean);
                 (profile.slot, profile.sum, profile.count) = (Some(slot), 0.0, 0);
             }
             None => profile.slot = Some(slot),
