@@ -2,8 +2,9 @@
 
 use crate::UnixMillis;
 use crate::decision::{Condition, Decision, Reason, Trace};
-use crate::hpa::reconcile::{ask_all, reconcile};
+use crate::hpa::reconcile::{Proposals, ask_all, reconcile};
 use crate::inputs::Inputs;
+use crate::policy;
 use crate::spec::{EffectiveRules, Spec};
 use crate::state::State;
 use crate::victims;
@@ -19,17 +20,23 @@ use crate::victims;
 pub fn decide(spec: &Spec, state: &mut State, inputs: &Inputs, now: UnixMillis) -> Decision {
     let mut trace = Trace::default();
     let now = state.advance(now, &mut trace);
-    let votes = ask_all(spec, inputs, now, &mut trace);
+    let mut votes = ask_all(spec, inputs, now, &mut trace);
+    let fallbacks = policy::stand_in(spec, state, &mut votes, now, &mut trace);
+    let thresholds = policy::propose(spec, inputs, &mut trace).map(|count| ("thresholds", count));
+    let proposals = Proposals {
+        votes: &votes,
+        extra: thresholds,
+    };
     let verdict = reconcile(
         spec,
         &mut state.history,
         inputs,
-        &votes,
-        &[],
+        &proposals,
         now,
         &mut trace,
     );
-    let (current, desired) = (inputs.current, verdict.desired);
+    let desired = policy::apply(spec, state, inputs, &verdict, fallbacks, now, &mut trace);
+    let current = inputs.current;
     let mut conditions = verdict.conditions;
     if desired != current {
         conditions.able_to_scale = Condition::new(true, Reason::SucceededRescale);

@@ -7,6 +7,7 @@
 //! | say what I want                                   | [`spec`]      | decide |
 //! | say what I see                                    | [`inputs`]    | decide |
 //! | get a decision and its reasons                    | [`decide()`], [`decision`] | decide |
+//! | add schedules, overrides, forecasts, budgets …     | [`policy`]    | decide |
 //! | keep memory between decisions                     | [`state`]     | decide |
 //! | check single rules against Kubernetes             | [`hpa`]       | decide |
 //! | exact numbers and integer time                    | [`quantity`], [`time`] | decide |
@@ -24,6 +25,7 @@ pub mod decision;
 pub mod hpa;
 pub mod inputs;
 pub mod observe;
+pub mod policy;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod quantity;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::UnixMillis;
 use crate::decision::{Stage, Trace};
 use crate::hpa::History;
+use crate::policy::{Memory, Override, OverrideError};
 
 /// The memory of one autoscaler. The default one has never decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,7 @@ use crate::hpa::History;
 pub struct State {
     /// Proposals and changes, as Kubernetes remembers them.
     pub history: History,
+    pub(crate) memory: Memory,
     /// The latest time seen.
     pub(crate) latest: Option<UnixMillis>,
 }
@@ -37,6 +39,28 @@ impl State {
             history,
             ..Self::default()
         }
+    }
+
+    /// Puts a human's word in force from the next decision on; it replaces an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`OverrideError`] if it is anonymous, ends in the past, or lasts too long.
+    pub fn set_override(&mut self, manual: Override, now: UnixMillis) -> Result<(), OverrideError> {
+        manual.check(now)?;
+        self.memory.manual = Some(manual);
+        Ok(())
+    }
+
+    /// Ends an override early; returns it.
+    pub fn clear_override(&mut self) -> Option<Override> {
+        self.memory.manual.take()
+    }
+
+    /// The override that is in force or not yet noticed to have expired.
+    #[must_use]
+    pub fn current_override(&self) -> Option<&Override> {
+        self.memory.manual.as_ref()
     }
 
     /// Time never runs backwards for the engine.

@@ -19,16 +19,19 @@ pub(crate) struct Verdict {
     pub(crate) error: Option<String>,
 }
 
-/// Proposals made outside of the metrics, by name.
-pub(crate) type Extra<'a> = (&'a str, u32);
+/// Everything that proposes.
+pub(crate) struct Proposals<'a> {
+    pub(crate) votes: &'a [Vote],
+    /// A proposal made outside of the metrics, with its name.
+    pub(crate) extra: Option<(&'static str, u32)>,
+}
 
 /// Decides by `spec` alone. Changes `history` by the new proposal, not by an event.
 pub(crate) fn reconcile(
     spec: &Spec,
     history: &mut History,
     inputs: &Inputs,
-    votes: &[Vote],
-    extra: &[Extra<'_>],
+    proposals: &Proposals<'_>,
     now: UnixMillis,
     trace: &mut Trace,
 ) -> Verdict {
@@ -71,8 +74,8 @@ pub(crate) fn reconcile(
             &[],
         );
     } else {
-        verdict.metrics = votes.iter().map(Vote::report).collect();
-        if let Some(proposed) = combine(spec, current, votes, extra, &mut verdict, trace) {
+        verdict.metrics = proposals.votes.iter().map(Vote::report).collect();
+        if let Some(proposed) = combine(spec, current, proposals, &mut verdict, trace) {
             verdict.proposed = Some(proposed);
             normalize(spec, history, current, proposed, now, &mut verdict, trace);
         }
@@ -214,8 +217,7 @@ impl Vote {
 fn combine(
     spec: &Spec,
     current: u32,
-    votes: &[Vote],
-    extra: &[Extra<'_>],
+    &Proposals { votes, extra }: &Proposals<'_>,
     verdict: &mut Verdict,
     trace: &mut Trace,
 ) -> Option<u32> {
@@ -226,9 +228,9 @@ fn combine(
         .iter()
         .filter_map(|vote| Some((vote.id.as_str(), vote.result.as_ref().ok()?.replicas)));
     let winner = metrics
-        .chain(extra.iter().copied())
+        .chain(extra)
         .reduce(|best, next| if next.1 > best.1 { next } else { best });
-    let nothing_to_ask = votes.is_empty() && extra.is_empty();
+    let nothing_to_ask = votes.is_empty() && extra.is_none();
     let winner = winner.or(nothing_to_ask.then_some(("minReplicas", spec.min_replicas())));
     match (winner, failed) {
         (Some((rule, replicas)), None) => {

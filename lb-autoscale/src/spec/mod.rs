@@ -31,6 +31,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::{Burst, Cooldown, Policies};
+
 pub use behavior::{Behavior, EffectiveRules, Policy, PolicyKind, ScalingRules, SelectPolicy};
 pub use metric::{
     Fallback, LabelRequirement, LabelSelector, Metric, MetricIdentifier, MetricKind, ObjectRef,
@@ -56,6 +58,8 @@ pub struct SpecBuilder {
     pub(crate) behavior: Option<Behavior>,
     #[serde(default)]
     pub(crate) platform: Platform,
+    #[serde(default)]
+    pub(crate) policies: Policies,
 }
 
 fn one() -> u32 {
@@ -109,6 +113,7 @@ impl Spec {
             metrics: Vec::new(),
             behavior: None,
             platform: Platform::default(),
+            policies: Policies::default(),
         }
     }
 
@@ -146,6 +151,12 @@ impl Spec {
     #[must_use]
     pub fn platform(&self) -> &Platform {
         &self.0.platform
+    }
+
+    /// The policies around the exact decision.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.0.policies
     }
 
     /// The same specification, open for changes.
@@ -228,6 +239,31 @@ impl SpecBuilder {
         self.platform.downscale_stabilization_seconds =
             u32::try_from(window.as_secs()).unwrap_or(u32::MAX);
         self
+    }
+
+    /// Changes the policies; see [`Policies`] for what there is. Default: none.
+    #[must_use]
+    pub fn policies(mut self, change: impl FnOnce(&mut Policies)) -> Self {
+        change(&mut self.policies);
+        self
+    }
+
+    /// Follows a jump at once. Default: off.
+    #[must_use]
+    pub fn burst(self, burst: Burst) -> Self {
+        self.policies(|policies| policies.burst = Some(burst))
+    }
+
+    /// Pauses between changes. Default: none.
+    #[must_use]
+    pub fn cooldown(self, cooldown: Cooldown) -> Self {
+        self.policies(|policies| policies.cooldown = Some(cooldown))
+    }
+
+    /// Shrinking never leaves fewer ready instances than this. Default: 0.
+    #[must_use]
+    pub fn min_healthy(self, fewest: u32) -> Self {
+        self.policies(|policies| policies.min_healthy = Some(fewest))
     }
 
     /// Checks everything.

@@ -72,7 +72,8 @@ pub(super) fn check(spec: &SpecBuilder) -> Result<(), SpecError> {
         rules("behavior.scaleUp", &behavior.scale_up)?;
         rules("behavior.scaleDown", &behavior.scale_down)?;
     }
-    platform(spec)
+    platform(spec)?;
+    policies(spec)
 }
 
 fn bounds(spec: &SpecBuilder) -> Result<(), SpecError> {
@@ -167,6 +168,61 @@ fn check_policy(path: &str, policy: Policy) -> Result<(), SpecError> {
         || format!("{path}.periodSeconds"),
         "must be from 1 to 1800",
     )
+}
+
+fn policies(spec: &SpecBuilder) -> Result<(), SpecError> {
+    let policies = &spec.policies;
+    #[cfg(feature = "schedule")]
+    {
+        let few = policies.schedules.len() <= MAX_ITEMS;
+        ensure(few, || "policies.schedules".into(), "must be at most 64")?;
+        for (index, schedule) in policies.schedules.iter().enumerate() {
+            schedule.check(&format!("policies.schedules[{index}]"))?;
+        }
+    }
+    if let Some(burst) = &policies.burst {
+        let sound = burst.threshold.is_finite() && burst.threshold > 1.0;
+        ensure(
+            sound,
+            || "policies.burst.threshold".into(),
+            "must be greater than 1",
+        )?;
+    }
+    if let Some(budget) = &policies.budget {
+        let sound =
+            budget.price_per_replica_hour > 0.0 && budget.price_per_replica_hour.is_finite();
+        ensure(
+            sound,
+            || "policies.budget.price_per_replica_hour".into(),
+            "must be greater than 0",
+        )?;
+        let sound = budget.per_month >= 0.0 && budget.per_month.is_finite();
+        ensure(
+            sound,
+            || "policies.budget.per_month".into(),
+            "must be zero or more",
+        )?;
+    }
+    if let Some(forecast) = &policies.forecast {
+        let path = |field: &str| format!("policies.forecast.{field}");
+        let sound = forecast.per_replica.is_finite() && forecast.per_replica > 0.0;
+        ensure(sound, || path("per_replica"), "must be greater than 0")?;
+        let slots =
+            (2..=4_096).contains(&forecast.slots) && forecast.slots <= forecast.season_seconds;
+        ensure(
+            slots,
+            || path("slots"),
+            "must be from 2 to 4096, each a second or longer",
+        )?;
+        ensure(
+            forecast.lead_seconds <= 86_400,
+            || path("lead_seconds"),
+            "must be at most 86400",
+        )?;
+        let share = (0.0..=1.0).contains(&forecast.quantile);
+        ensure(share, || path("quantile"), "must be from 0 to 1")?;
+    }
+    Ok(())
 }
 
 fn platform(spec: &SpecBuilder) -> Result<(), SpecError> {
