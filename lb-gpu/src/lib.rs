@@ -7,6 +7,8 @@
 //! | I want to… | module | floor |
 //! |---|---|---|
 //! | read what is known right now | [`snapshot`] | decide |
+//! | know whether a device is fit, and why | [`health`] | decide |
+//! | get one number for balancing or scaling | [`load`] | decide |
 //! | know what one look can tell | [`reading`] | decide |
 //! | fold readings into snapshots myself | [`tracker`], [`ewma`] | decide |
 //! | have it done in the background | [`sampler`] | serve |
@@ -22,6 +24,8 @@ mod backoff;
 mod clock;
 pub mod ewma;
 pub mod fake;
+pub mod health;
+pub mod load;
 #[cfg(feature = "nvml")]
 pub mod nvml;
 pub mod probe;

@@ -25,6 +25,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::health::Health;
 use crate::probe::{AbsentReason, Fault};
 use crate::ratio::Ratio;
 use crate::reading::{DeviceId, DeviceReading, DriverInfo};
@@ -100,6 +101,8 @@ pub struct GpuDevice {
     pub xid_errors: BTreeMap<u64, u64>,
     /// The latest XID number.
     pub last_xid: Option<u64>,
+    /// Fit for work, and if not, why.
+    pub health: Health,
 }
 
 impl GpuDevice {

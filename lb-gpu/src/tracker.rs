@@ -31,10 +31,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::ewma::Ewma;
+use crate::health::{HealthPolicy, HealthTracker, Sign};
 use crate::probe::ProbeError;
 use crate::ratio::Ratio;
 use crate::reading::{DeviceId, DeviceReading, Event, EventKind, Reading, ThrottleReason};
 use crate::snapshot::{Availability, Freshness, GpuDevice, GpuSnapshot};
+
+/// Different XID numbers counted per device. NVIDIA's catalogue has fewer that
+/// occur; the bound keeps a confused driver from growing our labels.
+const MOST_XID_NUMBERS: usize = 64;
 
 /// How readings are smoothed and when they are too old.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub struct TrackerConfig {
     pub unknown_after: Duration,
     /// How long a missing device stays in the snapshot. Default: 10 min.
     pub retention: Duration,
+    /// Which signs lead to which health verdict.
+    pub health: HealthPolicy,
 }
 
 impl Default for TrackerConfig {
@@ -60,6 +67,7 @@ impl Default for TrackerConfig {
             stale_after: Duration::from_millis(1_500),
             unknown_after: Duration::from_secs(15),
             retention: Duration::from_secs(600),
+            health: HealthPolicy::default(),
         }
     }
 }
@@ -78,6 +86,7 @@ struct Tracked {
     seen: Instant,
     routing: Ewma,
     scaling: Ewma,
+    health: HealthTracker,
 }
 
 // === impl Tracker ===
@@ -100,29 +109,33 @@ impl Tracker {
         self.base.took = Some(reading.took);
         self.base.driver = reading.driver;
         self.base.nameless_devices = reading.nameless_devices;
-        self.mark_all_missing();
+        for tracked in self.devices.values_mut() {
+            tracked.device.present = false;
+        }
         for device in reading.devices {
-            self.observe_device(device, now);
+            self.observe_device(device, &reading.events, now);
         }
-        for event in &reading.events {
-            self.count_event(event);
-        }
+        self.forget_dissolved_slices();
+        self.judge_the_missing(now);
         self.forget_the_long_gone(now);
     }
 
     /// Notes that the probe gave up, for now.
     pub fn fail(&mut self, error: ProbeError, now: Instant) {
-        let worked = self.base.availability == Availability::Present;
-        if worked {
+        if self.base.availability == Availability::Present {
             self.base.reinits += 1;
         }
+        // A reload takes seconds and proves nothing; a driver that stays away does.
+        let gone =
+            matches!(error, ProbeError::Absent(_)) || self.freshness(now) == Freshness::Unknown;
         self.base.availability = match error {
-            ProbeError::Absent(reason) => {
-                self.mark_all_missing();
-                Availability::Absent(reason)
-            }
+            ProbeError::Absent(reason) => Availability::Absent(reason),
             ProbeError::Faulted(fault) => Availability::Faulted(fault),
         };
+        for tracked in self.devices.values_mut().filter(|_| gone) {
+            tracked.device.present = false;
+        }
+        self.judge_the_missing(now);
         self.forget_the_long_gone(now);
     }
 
@@ -161,27 +174,57 @@ impl Tracker {
             .min()
     }
 
-    fn observe_device(&mut self, reading: DeviceReading, now: Instant) {
+    /// Declares a device healthy: for a human who repaired it. `false` if it is not known.
+    pub fn clear_health(&mut self, id: &DeviceId, now: Instant) -> bool {
+        let Some(tracked) = self.devices.get_mut(id) else {
+            return false;
+        };
+        tracked.health.clear(now);
+        tracked.device.health = tracked.health.health();
+        true
+    }
+
+    fn observe_device(&mut self, reading: DeviceReading, events: &[Event], now: Instant) {
         let config = &self.config;
         let tracked = self
             .devices
             .entry(reading.id.clone())
             .or_insert_with(|| Tracked::new(reading.clone(), config, now));
+        let xids: Vec<u64> = events
+            .iter()
+            .filter(|event| event.device == reading.id)
+            .map(|event| match event.kind {
+                EventKind::Xid(number) => number,
+            })
+            .collect();
+        tracked.count_xids(&xids);
         tracked.observe(reading, config, now);
+        tracked.judge(&xids, &config.health, now);
     }
 
-    fn mark_all_missing(&mut self) {
-        for tracked in self.devices.values_mut() {
-            tracked.device.present = false;
+    fn judge_the_missing(&mut self, now: Instant) {
+        for tracked in self
+            .devices
+            .values_mut()
+            .filter(|tracked| !tracked.device.present)
+        {
+            tracked.judge(&[], &self.config.health, now);
         }
     }
 
-    fn count_event(&mut self, event: &Event) {
-        let EventKind::Xid(number) = event.kind;
-        if let Some(tracked) = self.devices.get_mut(&event.device) {
-            *tracked.device.xid_errors.entry(number).or_default() += 1;
-            tracked.device.last_xid = Some(number);
-        }
+    /// A slice that is gone while its parent is well was dissolved on purpose.
+    fn forget_dissolved_slices(&mut self) {
+        let well: Vec<DeviceId> = self
+            .devices
+            .values()
+            .map(|tracked| &tracked.device)
+            .filter(|device| device.present && device.reading.fault.is_none())
+            .map(|device| device.id().clone())
+            .collect();
+        self.devices.retain(|_, tracked| {
+            let mig = tracked.device.reading.mig.as_ref();
+            tracked.device.present || !mig.is_some_and(|mig| well.contains(&mig.parent))
+        });
     }
 
     fn forget_the_long_gone(&mut self, now: Instant) {
@@ -205,11 +248,34 @@ impl Tracked {
                 throttled_seconds: BTreeMap::new(),
                 xid_errors: BTreeMap::new(),
                 last_xid: None,
+                health: HealthTracker::new(now).health(),
             },
             seen: now,
             routing: Ewma::new(config.routing_tau),
             scaling: Ewma::new(config.scaling_tau),
+            health: HealthTracker::new(now),
         }
+    }
+
+    fn count_xids(&mut self, xids: &[u64]) {
+        let counts = &mut self.device.xid_errors;
+        for number in xids {
+            if counts.len() < MOST_XID_NUMBERS || counts.contains_key(number) {
+                *counts.entry(*number).or_default() += 1;
+            }
+            self.device.last_xid = Some(*number);
+        }
+    }
+
+    fn judge(&mut self, xids: &[u64], policy: &HealthPolicy, now: Instant) {
+        let reading = &self.device.reading;
+        let sign = match reading.fault {
+            _ if !self.device.present => Sign::Missing,
+            Some(fault) => Sign::Fault(fault),
+            None => Sign::Answer(&reading.metrics),
+        };
+        self.health.observe(policy, &sign, xids, now);
+        self.device.health = self.health.health();
     }
 
     fn observe(&mut self, reading: DeviceReading, config: &TrackerConfig, now: Instant) {

@@ -15,7 +15,7 @@ fn quick() -> SamplerConfig {
         .unknown_after(Duration::from_millis(600))
         .reopen(Duration::from_millis(20), Duration::from_millis(50))
         .build()
-        .unwrap()
+        .expect("these settings work")
 }
 
 /// Waits until a published snapshot satisfies `wanted`, at most 20 s.
@@ -24,8 +24,8 @@ async fn until(sampler: &Sampler, wanted: impl Fn(&GpuSnapshot) -> bool) {
     let seen = latest.wait_for(|snapshot| wanted(snapshot));
     tokio::time::timeout(Duration::from_secs(20), seen)
         .await
-        .unwrap()
-        .unwrap();
+        .expect("it happens within 20 s")
+        .expect("the sampler lives");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ impl<'a> Asking<'a> {
             Err(error) => match while_sampling(&error) {
                 Meaning::Unsupported => self.unsupported.0 |= bit,
                 Meaning::Unavailable => {
-                    tracing::trace!(?question, %error, "no answer from the GPU")
+                    tracing::trace!(?question, %error, "no answer from the GPU");
                 }
                 Meaning::Unintelligible => self.unintelligible = true,
                 Meaning::Device(fault) => self.fault = Some(fault),

@@ -32,7 +32,7 @@ pub(super) struct Session<'nvml> {
 }
 
 /// What does not change while the library is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known<'nvml> {
     unsupported: Unsupported,
     name: Option<String>,
@@ -79,7 +79,7 @@ impl<'nvml> Session<'nvml> {
                 .and_then(|device| Ok((device.uuid()?, device)))
             {
                 Ok((uuid, device)) => {
-                    intelligible |= self.look_at(&device, uuid.into(), index, &mut reading)?;
+                    intelligible |= self.look_at(&device, &uuid.into(), index, &mut reading)?;
                 }
                 Err(error) => {
                     intelligible |= nameless(&error, &mut reading)?;
@@ -108,7 +108,7 @@ impl<'nvml> Session<'nvml> {
     fn look_at(
         &mut self,
         device: &Device<'nvml>,
-        id: DeviceId,
+        id: &DeviceId,
         index: u32,
         reading: &mut Reading,
     ) -> Result<bool, ProbeError> {
@@ -142,9 +142,9 @@ impl<'nvml> Session<'nvml> {
         seen.fault = round.fault;
         seen.metrics = metrics;
         reading.devices.push(seen);
-        known.drain_events(&id, &mut reading.events);
+        known.drain_events(id, &mut reading.events);
         for slice in 0..slices {
-            self.look_at_slice(device, &id, slice, reading)?;
+            self.look_at_slice(device, id, slice, reading)?;
         }
         Ok(!round.unintelligible)
     }
@@ -217,17 +217,6 @@ fn nameless(error: &NvmlError, reading: &mut Reading) -> Result<bool, ProbeError
 }
 
 // === impl Known ===
-
-impl Default for Known<'_> {
-    fn default() -> Self {
-        Self {
-            unsupported: Unsupported::default(),
-            name: None,
-            pci_bus_id: None,
-            events: None,
-        }
-    }
-}
 
 impl<'nvml> Known<'nvml> {
     /// Subscribes to the device's events, if it has any. Each device has a set
