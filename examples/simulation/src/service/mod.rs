@@ -11,7 +11,8 @@
 //! | `GET /whoami`                         | which instance this is                          |
 //! | `GET /health` `/health/detailed` `/ready` `/startup` `/metrics` | for operators |
 //!
-//! Refusals are JSON: `error` says what is wrong, `field` where, `hint` what to
+//! A specification is JSON, or `text/csv` with one input a row ([`csv`](crate::csv))
+//! and `?formula=…&iterations=…&seed=…`. Refusals are JSON: `error` says what is wrong, `field` where, `hint` what to
 //! do about it. Bodies are limited to 64 KiB and ten seconds.
 //!
 //! SIGTERM (and Ctrl-C) drains: not ready any more, no new jobs; open requests,

@@ -376,3 +376,28 @@ async fn an_instance_that_drains_is_not_ready_and_takes_no_jobs_but_lives() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_table_of_inputs_is_the_same_as_json() {
+    let app = app();
+    let csv = |query: &str, table: &'static str| {
+        Request::put(format!("/simulations/a{query}"))
+            .header("content-type", "text/csv; charset=utf-8")
+            .body(Body::from(table))
+            .unwrap()
+    };
+    let query = "?formula=10%20%2B%20x&iterations=1000&seed=1";
+    let table = "name,distribution,a,b,c\nx,normal,0,1,\n";
+    let response = app.router().oneshot(csv(query, table)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert_eq!(submit(&app, "a", &spec(1_000, 1)).await, StatusCode::OK);
+
+    for (query, table, status) in [
+        (query, "x,normal,0,one", StatusCode::UNPROCESSABLE_ENTITY),
+        ("?formula=x", table, StatusCode::BAD_REQUEST),
+        ("", table, StatusCode::BAD_REQUEST),
+    ] {
+        let response = app.router().oneshot(csv(query, table)).await.unwrap();
+        assert_eq!(response.status(), status, "{query} {table}");
+    }
+}
