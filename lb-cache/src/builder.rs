@@ -5,17 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use crate::breaker::Limits;
 use crate::cache::TieredCache;
 use crate::clock::Clock;
+use crate::codec::{Codec, Postcard};
 use crate::error::ConfigError;
 use crate::flight::Board;
 use crate::inner::Inner;
+use crate::inner::below::{Below, CONCURRENT_FILLS, Turns, WRITER_STRIPES};
+use crate::level::{Guards, Level, Role};
 use crate::local::{Local, Store, Weigher};
-use crate::policy::{LoadLimits, Negative, Policy, Stale, WriteMode};
+use crate::policy::{LoadLimits, Negative, Policy, Stale, WriteMode, not_zero};
 use crate::source::Source;
+use crate::stamp::Stamp;
 use crate::stats::{Counters, Hits};
+use crate::tier::Tier;
+use crate::wire::{self, WireKey};
 
 /// Collects what a cache is made of. Every setter names its default in [`Policy`].
 #[must_use = "a builder does nothing until `build`"]
@@ -25,6 +34,16 @@ pub struct Builder<K, V> {
     weigher: Option<Weigher<K, V>>,
     source: Option<Arc<dyn Source<K, V>>>,
     virtual_time: bool,
+    below: Option<Parts<K, V>>,
+    guards: Guards,
+}
+
+/// What the tiers below need to be built.
+struct Parts<K, V> {
+    to_wire: fn(&K) -> Vec<u8>,
+    codec: Arc<dyn Codec<V>>,
+    shared: Option<Arc<dyn Tier>>,
+    database: Option<Arc<dyn Tier>>,
 }
 
 impl<K, V> Builder<K, V>
@@ -39,6 +58,11 @@ where
             weigher: None,
             source: None,
             virtual_time: false,
+            below: None,
+            guards: Guards {
+                deadline: Duration::from_millis(250),
+                breaker: Limits::default(),
+            },
         }
     }
 
@@ -123,6 +147,65 @@ where
         self
     }
 
+    /// The tier that all instances share, and how long values live there. Every
+    /// call has a deadline and a breaker; its failures never reach callers.
+    pub fn shared(mut self, tier: impl Tier, ttl: Duration) -> Self
+    where
+        K: WireKey,
+        V: Serialize + DeserializeOwned,
+    {
+        self.parts().shared = Some(Arc::new(tier));
+        self.policy.shared_ttl = ttl;
+        self
+    }
+
+    /// The tier that outlives restarts, asked after the shared one. Values live
+    /// there for [`Policy::database_ttl`]. Its failed reads never reach callers,
+    /// its failed writes do.
+    pub fn database(mut self, tier: impl Tier) -> Self
+    where
+        K: WireKey,
+        V: Serialize + DeserializeOwned,
+    {
+        self.parts().database = Some(Arc::new(tier));
+        self
+    }
+
+    /// How values become bytes in the lower tiers. Default: [`Postcard`].
+    pub fn codec(mut self, codec: impl Codec<V>) -> Self
+    where
+        K: WireKey,
+        V: Serialize + DeserializeOwned,
+    {
+        self.parts().codec = Arc::new(codec);
+        self
+    }
+
+    /// No call to a lower tier takes longer. Default: 250 ms.
+    pub fn tier_deadline(mut self, deadline: Duration) -> Self {
+        self.guards.deadline = deadline;
+        self
+    }
+
+    /// When a failing tier is left alone, and for how long. Default: see [`Limits`].
+    pub fn breaker(mut self, limits: Limits) -> Self {
+        self.guards.breaker = limits;
+        self
+    }
+
+    fn parts(&mut self) -> &mut Parts<K, V>
+    where
+        K: WireKey,
+        V: Serialize + DeserializeOwned,
+    {
+        self.below.get_or_insert_with(|| Parts {
+            to_wire: K::to_wire,
+            codec: Arc::new(Postcard),
+            shared: None,
+            database: None,
+        })
+    }
+
     /// For tests with tokio's paused time: no coarse clock, and wall time follows
     /// the monotonic clock. Costs a clock reading per hit.
     pub fn virtual_time(mut self) -> Self {
@@ -140,7 +223,13 @@ where
         if self.policy.local.by_weight && self.weigher.is_none() {
             return Err(ConfigError::NoWeigher);
         }
+        not_zero("tier_deadline", self.guards.deadline.is_zero())?;
+        not_zero("breaker.failures", self.guards.breaker.failures == 0)?;
         let hits = Arc::<Hits>::default();
+        let clock = Arc::new(Clock::start(self.virtual_time, Arc::clone(&hits)));
+        let below = self
+            .below
+            .map(|parts| parts.build(&self.name, &self.policy, self.guards, &clock));
         let inner = Inner {
             store: Store::new(&self.policy.local, self.weigher),
             negatives: self.policy.negative.map_or_else(
@@ -148,11 +237,12 @@ where
                 |negative| Store::new(&Local::lru(negative.capacity), None),
             ),
             board: Arc::new(Board::new()),
-            clock: Arc::new(Clock::start(self.virtual_time, Arc::clone(&hits))),
+            clock,
             hits,
             counters: Counters::default(),
             permits: Semaphore::new(self.policy.load.concurrent.min(Semaphore::MAX_PERMITS)),
             source: self.source,
+            below,
             next_sweep: AtomicU64::new(0),
             name: self.name,
             policy: self.policy,
@@ -160,6 +250,35 @@ where
         Ok(TieredCache {
             inner: Arc::new(inner),
         })
+    }
+}
+
+impl<K, V> Parts<K, V> {
+    fn build(self, name: &str, policy: &Policy, guards: Guards, clock: &Arc<Clock>) -> Below<K, V> {
+        let stamp = Arc::new(Stamp::new(
+            Arc::clone(clock),
+            policy.schema,
+            policy.load.hard,
+        ));
+        let level = |tier, role, ttl| Level::new(tier, role, ttl, guards, Arc::clone(&stamp));
+        let shared = self
+            .shared
+            .map(|tier| level(tier, Role::Shared, Some(policy.shared_ttl)));
+        let database = self
+            .database
+            .map(|tier| level(tier, Role::Database, policy.database_ttl));
+        Below {
+            to_wire: self.to_wire,
+            codec: self.codec,
+            prefix: wire::prefix(name, policy.schema),
+            levels: shared.into_iter().chain(database).collect(),
+            stamp,
+            writers: (0..WRITER_STRIPES).map(|_| Turns::default()).collect(),
+            fills: Arc::new(Semaphore::new(CONCURRENT_FILLS)),
+            max_value_bytes: policy.max_value_bytes,
+            compress_above: policy.compress_above,
+            refresh_at: policy.refresh_at.unwrap_or(1.0),
+        }
     }
 }
 

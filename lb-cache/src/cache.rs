@@ -6,9 +6,23 @@ use std::sync::Arc;
 use crate::builder::Builder;
 use crate::error::{BoxError, CacheError};
 use crate::inner::{Inner, Seen};
+use crate::level::Role;
 use crate::lookup::Lookup;
+use crate::policy::Policy;
 use crate::source::{Loaded, Previous};
 use crate::stats::Stats;
+
+/// One level of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The tier in this process.
+    Local,
+    /// The tier that all instances share.
+    Shared,
+    /// The tier that outlives restarts.
+    Database,
+}
 
 /// A cache of one namespace: local memory first, then the lower tiers, then a load.
 ///
@@ -53,10 +67,7 @@ where
         match self.inner.local(key) {
             Seen::Fresh(value) => Lookup::ready(Ok(Some(value))),
             seen => {
-                let load = self.inner.source.as_ref().map(|source| {
-                    let (source, key) = (Arc::clone(source), key.clone());
-                    Box::new(move |previous| source.load(key, previous)) as LoadFn<V>
-                });
+                let load = self.inner.load_from_source(key);
                 self.inner.beyond(key, seen, load, Ok)
             }
         }
@@ -81,6 +92,21 @@ where
                 value.ok_or(CacheError::Absent)
             }),
         }
+    }
+
+    /// [`Self::get`] for many keys; the answers are in their order. The first
+    /// tier below is asked for up to 64 keys in one question.
+    pub async fn get_many(&self, keys: &[K]) -> Vec<Result<Option<Arc<V>>, CacheError>> {
+        self.inner.many(keys).await
+    }
+
+    /// Brings keys into the local tier ahead of their use; says how many have a value.
+    pub async fn warm(&self, keys: &[K]) -> usize {
+        let outcomes = self.inner.many(keys).await;
+        outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Ok(Some(_))))
+            .count()
     }
 
     /// Stores a value in every tier that the policy writes to.
@@ -109,6 +135,26 @@ where
     /// [`CacheError::Write`] if the database tier failed.
     pub async fn clear(&self) -> Result<(), CacheError> {
         self.inner.clear().await
+    }
+
+    /// Clears one level, and leaves the others as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Write`] if the tier failed; it is then distrusted until it is cleared.
+    pub async fn clear_level(&self, level: Level) -> Result<(), CacheError> {
+        let role = match level {
+            Level::Local => None,
+            Level::Shared => Some(Role::Shared),
+            Level::Database => Some(Role::Database),
+        };
+        self.inner.clear_role(role).await
+    }
+
+    /// The effective policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
     }
 
     /// What the cache has seen since it was built.

@@ -7,7 +7,7 @@
 //! be served up to [`TICK`] plus one scheduling delay past their end.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::stats::Hits;
@@ -78,6 +78,7 @@ const WAKE_AFTER: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Clock {
     origin: Instant,
+    /// No coarse clock, and wall time follows the monotonic clock.
     virtual_time: bool,
     /// The coarse time, zero while asleep.
     coarse: AtomicU64,
@@ -112,6 +113,15 @@ impl Clock {
     /// The exact time: for everything that is not a hit.
     pub(crate) fn exact(&self) -> Moment {
         Moment(millis(now().saturating_duration_since(self.origin)).saturating_add(1))
+    }
+
+    /// Wall time, for envelopes.
+    pub(crate) fn wall(&self) -> UnixMillis {
+        if self.virtual_time {
+            virtual_wall()
+        } else {
+            unix_now()
+        }
     }
 
     #[cold]
@@ -170,9 +180,34 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Wall time that follows the (possibly paused) monotonic clock, the same for all caches.
+fn virtual_wall() -> UnixMillis {
+    static ANCHOR: OnceLock<(Instant, UnixMillis)> = OnceLock::new();
+    let (instant, wall) = ANCHOR.get_or_init(|| (now(), unix_now()));
+    wall.after(now().saturating_duration_since(*instant))
+}
+
+/// The wall clock.
+fn unix_now() -> UnixMillis {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    UnixMillis(since.map_or(0, millis))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn wall_time_follows_the_paused_clock_when_time_is_virtual() {
+        let clock = Clock::start(true, Arc::default());
+        let before = clock.wall();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(before.until(clock.wall()), Duration::from_secs(60));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_clock_ticks_and_an_idle_one_falls_asleep() {

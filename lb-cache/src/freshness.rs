@@ -72,18 +72,13 @@ impl Terms {
     /// what a loader asked for). `random` is any 64 random bits.
     #[must_use]
     pub fn life(&self, now: Moment, cap: Option<Duration>, random: u64) -> Life {
-        let ttl = match (self.ttl, cap) {
-            (Some(ttl), Some(cap)) => ttl.min(cap),
-            (Some(ttl), None) | (None, Some(ttl)) => ttl,
-            (None, None) => {
-                return Life {
-                    ageing_from: Moment::NEVER,
-                    stale_from: Moment::NEVER,
-                    dead_from: Moment::NEVER,
-                };
-            }
+        let Some(ttl) = self.span(cap, random) else {
+            return Life {
+                ageing_from: Moment::NEVER,
+                stale_from: Moment::NEVER,
+                dead_from: Moment::NEVER,
+            };
         };
-        let ttl = shorten(ttl, self.jitter, random);
         let stale_from = now.after(ttl);
         Life {
             ageing_from: self.refresh_at.map_or(stale_from, |share| {
@@ -92,6 +87,18 @@ impl Terms {
             stale_from,
             dead_from: stale_from.after(self.stale_for),
         }
+    }
+
+    /// How long an entry stays fresh: the shortest of what is stated, less the
+    /// jitter. `None`: without end.
+    #[must_use]
+    pub fn span(&self, cap: Option<Duration>, random: u64) -> Option<Duration> {
+        let ttl = match (self.ttl, cap) {
+            (Some(ttl), Some(cap)) => ttl.min(cap),
+            (Some(ttl), None) | (None, Some(ttl)) => ttl,
+            (None, None) => return None,
+        };
+        Some(shorten(ttl, self.jitter, random))
     }
 }
 

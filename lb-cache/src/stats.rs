@@ -95,6 +95,48 @@ fn quantile(counts: &[u64], share: f64) -> Duration {
     bucket.map_or(Duration::ZERO, |bucket| Duration::from_micros(1 << bucket))
 }
 
+/// Counters of one tier beyond the local one.
+#[derive(Debug, Default)]
+pub(crate) struct TierCounters {
+    pub(crate) hits: Counter,
+    pub(crate) stale_hits: Counter,
+    pub(crate) misses: Counter,
+    pub(crate) skipped: Counter,
+    pub(crate) errors: Counter,
+    pub(crate) timeouts: Counter,
+    pub(crate) corrupt: Counter,
+    pub(crate) writes: Counter,
+    pub(crate) refused_writes: Counter,
+    pub(crate) lost_writes: Counter,
+    pub(crate) latency: Latencies,
+}
+
+impl TierCounters {
+    pub(crate) fn snapshot(
+        &self,
+        tier: &'static str,
+        breaker: &'static str,
+        distrusted: usize,
+    ) -> TierStats {
+        TierStats {
+            tier,
+            hits: self.hits.get(),
+            stale_hits: self.stale_hits.get(),
+            misses: self.misses.get(),
+            skipped: self.skipped.get(),
+            errors: self.errors.get(),
+            timeouts: self.timeouts.get(),
+            corrupt: self.corrupt.get(),
+            writes: self.writes.get(),
+            refused_writes: self.refused_writes.get(),
+            lost_writes: self.lost_writes.get(),
+            latency: self.latency.snapshot(),
+            breaker,
+            distrusted_keys: distrusted,
+        }
+    }
+}
+
 /// Counters of one cache. Everything but the hits is off the hot path.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

@@ -10,6 +10,7 @@
 //! | read what endpoints report                | [`report`]    | decide |
 //! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
+//! | probe endpoints                           | [`health`]    | edge   |
 //! | keep a client on its endpoint             | `affinity` (feature `affinity`) | decide |
 //! | forward HTTP and WebSocket                | `proxy` (feature `proxy`) | serve, edge |
 //! | export metrics                            | [`observe`]   | serve  |
@@ -21,6 +22,7 @@ pub mod candidates;
 mod clock;
 pub mod endpoint;
 mod error;
+pub mod health;
 #[cfg(feature = "rate-limit")]
 pub mod limit;
 pub mod observe;

@@ -19,6 +19,7 @@ pub fn describe() {
         Unit::Count,
         "Members of a pool that take new requests"
     );
+    crate::health::describe();
     #[cfg(feature = "rate-limit")]
     crate::limit::describe();
     describe_gauge!(

@@ -10,12 +10,18 @@ use tokio::sync::Semaphore;
 use crate::clock::{Clock, Moment};
 use crate::flight::Board;
 use crate::freshness::{Age, Life};
+use crate::level::Role;
 use crate::local::{Entry, Store};
 use crate::policy::Policy;
 use crate::source::Source;
-use crate::stats::{Counters, Hits, LocalStats, Stats};
+use crate::stats::{Counters, Hits, LocalStats, Stats, TierStats};
 
+use below::Below;
+
+pub(crate) mod below;
+mod fetch;
 mod flying;
+mod many;
 mod read;
 mod write;
 
@@ -30,6 +36,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) counters: Counters,
     pub(crate) permits: Semaphore,
     pub(crate) source: Option<Arc<dyn Source<K, V>>>,
+    pub(crate) below: Option<Below<K, V>>,
     pub(crate) next_sweep: AtomicU64,
 }
 
@@ -123,6 +130,10 @@ where
         }
     }
 
+    fn tier_stats(&self, role: Role) -> Option<TierStats> {
+        self.below.as_ref()?.level(role).map(|level| level.stats())
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let (entries, weight) = self.store.size();
         Stats {
@@ -136,8 +147,8 @@ where
                 weight,
                 negative_entries: self.negatives.size().0,
             },
-            shared: None,
-            database: None,
+            shared: self.tier_stats(Role::Shared),
+            database: self.tier_stats(Role::Database),
             loads: self.counters.loads(self.board.len()),
             inserts: self.counters.inserts.get(),
             invalidations: self.counters.invalidations.get(),
