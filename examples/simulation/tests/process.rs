@@ -1,6 +1,11 @@
 //! The service as a process: starts, serves, and leaves in good order.
 
-use std::io::{BufRead as _, BufReader};
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -35,6 +40,28 @@ impl Instance {
         assert!(sent.success());
     }
 
+    /// Status of a GET.
+    fn get(&self, path: &str) -> u16 {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Waits until a GET has this status.
+    fn wait_for(&self, path: &str, status: u16) {
+        let statuses = (0..10_000).map(|_| self.get(path));
+        assert!(
+            { statuses }.any(|got| got == status),
+            "{path} never was {status}"
+        );
+    }
+
     fn wait(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
@@ -55,6 +82,10 @@ impl Drop for Instance {
 #[test]
 fn sigterm_lets_an_open_stream_end_and_exits_with_zero() {
     let instance = Instance::start();
+    instance.wait_for("/ready", 200);
+    for path in ["/health", "/startup", "/whoami", "/metrics"] {
+        assert_eq!(instance.get(path), 200, "{path}");
+    }
     let mut socket = instance.open("/ticks?count=40&every_ms=50");
     let mut seen = 0;
     let code = loop {
@@ -64,6 +95,9 @@ fn sigterm_lets_an_open_stream_end_and_exits_with_zero() {
                 assert!(text.contains(&format!(r#""tick":{seen}"#)), "{text}");
                 if seen == 3 {
                     instance.terminate();
+                    // It drains: alive, but not for new work.
+                    instance.wait_for("/ready", 503);
+                    assert_eq!(instance.get("/health"), 200);
                 }
             }
             Message::Close(close) => break close.map(|close| u16::from(close.code)),
