@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod affinity;
+mod corpus;
 mod failover;
+mod hostile;
+mod server;
 mod streams;
 mod support;
 mod tunnels;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -13,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -25,42 +26,35 @@ use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Worker {
-    proxy: ReverseProxy,
-    options: ServeOptions,
-    orders: watch::Receiver<Order>,
-    runtime: Runtime,
-    /// Dropped last: its end says that this worker has ended.
-    _alive: mpsc::Sender<()>,
+    pub(super) proxy: ReverseProxy,
+    pub(super) options: ServeOptions,
+    pub(super) orders: watch::Receiver<Order>,
+    /// Its end says that this worker has ended.
+    pub(super) _alive: mpsc::Sender<()>,
 }
 
 impl Worker {
-    pub(super) fn new(
-        proxy: ReverseProxy,
-        options: ServeOptions,
-        orders: watch::Receiver<Order>,
-        alive: mpsc::Sender<()>,
-    ) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self {
-            proxy,
-            options,
-            orders,
-            runtime,
-            _alive: alive,
-        })
-    }
-
-    /// Runs until it is told to stop.
-    pub(super) fn run(self, socket: TcpSocket) {
-        let mut orders = self.orders.clone();
-        let serving = async {
-            let listener = socket.listen(BACKLOG)?;
-            let connections = self.accept(listener).await;
-            finish(&mut orders, connections).await;
-            io::Result::Ok(())
+    /// Tells whether it could begin, then runs until it is told to stop.
+    pub(super) fn run(self, socket: TcpSocket, tell: &SyncSender<io::Result<()>>) {
+        let begun = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| {
+                let guard = runtime.enter();
+                let listener = socket.listen(BACKLOG)?;
+                drop(guard);
+                Ok((runtime, listener))
+            });
+        let (told, begun) = match begun {
+            Ok(begun) => (tell.send(Ok(())), Some(begun)),
+            Err(error) => (tell.send(Err(error)), None),
         };
-        if let Err(error) = self.runtime.block_on(serving) {
-            tracing::error!(%error, "a gateway worker cannot listen");
+        if let (Ok(()), Some((runtime, listener))) = (told, begun) {
+            let mut orders = self.orders.clone();
+            runtime.block_on(async {
+                let connections = self.accept(listener).await;
+                finish(&mut orders, connections).await;
+            });
         }
     }
 
