@@ -9,6 +9,7 @@
 //! | know when an entry is fresh, ageing or stale | [`freshness`]   | decide |
 //! | say where values come from                   | [`source`]      | serve  |
 //! | keep bytes somewhere else                    | [`tier`]        | edge   |
+//! | …in Redis, one node or a cluster             | `redis` (feature `redis`) | edge |
 //! | turn values and keys into bytes              | [`codec`], [`wire`], [`envelope`] | decide |
 //! | leave a failing tier alone                   | [`breaker`]     | decide |
 //! | read statistics                              | [`stats`]       | serve  |
@@ -29,6 +30,8 @@ pub mod local;
 mod lookup;
 mod pack;
 pub mod policy;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod source;
 mod stamp;
 pub mod stats;

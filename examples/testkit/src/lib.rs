@@ -8,6 +8,7 @@
 //! | find a program or learn how to install it    | [`program`] |
 //! | get a loopback port that nobody else holds   | [`port`]    |
 //! | start it, wait until it answers, read its log| [`server`]  |
+//! | get a Redis server, or a cluster of six      | [`redis`], [`redis_cluster`] |
 //! | wait for a condition with a deadline         | [`wait`]    |
 //!
 //! ```no_run
@@ -30,6 +31,8 @@
 
 pub mod port;
 pub mod program;
+pub mod redis;
+pub mod redis_cluster;
 pub mod server;
 pub mod wait;
 
