@@ -10,8 +10,8 @@
 //!   the background, while the old one goes on serving the healthy nodes.
 //! - **Lazy start.** Building a tier touches no network. A cache starts while
 //!   Redis is away, and uses it once it is there.
-//! - **Fault domains.** The 16,384 slots form 16 ranges with a breaker each: one
-//!   dead primary is left alone, the others are not.
+//! - **Fault domains.** Each shard has a breaker of its own: one dead primary is
+//!   left alone, the others are not.
 //!
 //! Connections are multiplexed and cloned, not pooled: many requests share one
 //! socket per node, and a pool would open sockets and send PINGs to every
@@ -234,7 +234,7 @@ impl Tier for RedisTier {
 
     fn fault_domain(&self, key: &[u8]) -> usize {
         if self.clustered {
-            slots::domain(key)
+            self.supervisor.domain(key)
         } else {
             0
         }

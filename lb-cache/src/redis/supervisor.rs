@@ -1,14 +1,15 @@
 //! Keeps a connection, and makes it anew when requests keep failing.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use ::redis::RedisResult;
+use ::redis::{RedisResult, cmd};
 use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::settings;
+use super::slots::Shards;
 use crate::source::BoxFuture;
 use crate::tier::TierError;
 
@@ -28,6 +29,7 @@ pub(super) struct Supervisor {
     connecting: AtomicBool,
     failures: Box<[AtomicU32]>,
     made: AtomicU64,
+    shards: RwLock<Shards>,
     clustered: bool,
 }
 
@@ -45,6 +47,7 @@ impl Supervisor {
             connecting: AtomicBool::new(false),
             failures: (0..domains).map(|_| AtomicU32::new(0)).collect(),
             made: AtomicU64::new(0),
+            shards: RwLock::default(),
             clustered,
         })
     }
@@ -75,8 +78,24 @@ impl Supervisor {
                 failures.store(0, Ordering::Relaxed);
             }
         } else if failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
-            failures.store(0, Ordering::Relaxed);
+            // Until the next success every failure is reason enough.
             self.make_anew(PAUSE);
+        }
+    }
+
+    /// The shard of a key, as far as the cluster is known.
+    pub(super) fn domain(&self, key: &[u8]) -> usize {
+        self.shards
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .domain(key)
+    }
+
+    /// Learns which slots belong together.
+    async fn learn_shards(&self, mut connection: Connection) {
+        let nodes: RedisResult<String> = connection.query(cmd("CLUSTER").arg("NODES")).await;
+        if let Ok(nodes) = nodes {
+            *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Shards::of(&nodes);
         }
     }
 
@@ -124,6 +143,11 @@ async fn make(making: Making, mut pause: Duration) {
         };
         let made = tokio::time::timeout(supervisor.connect_within, (supervisor.connect)()).await;
         if let Ok(Ok(connection)) = made {
+            if supervisor.clustered {
+                let learning = supervisor.learn_shards(connection.clone());
+                let _late_is_harmless =
+                    tokio::time::timeout(supervisor.connect_within, learning).await;
+            }
             supervisor.current.send_replace(Some(connection.clone()));
             // Relaxed: a statistic.
             if supervisor.made.fetch_add(1, Ordering::Relaxed) == 0 {
