@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     clock,
     endpoint::{EndpointSpec, Observer, Shared as SharedStats},
     error::ConfigError,
+    health::HealthCheck,
     policy::{Policy, PolicyConfig},
     pool::{
         Change, Pool, Shared,
@@ -35,6 +36,7 @@ pub struct PoolBuilder {
     rules: Rules,
     room: u32,
     latency_decay: Duration,
+    health: Option<HealthCheck>,
     extras: http::Extensions,
     failed: Option<ConfigError>,
 }
@@ -53,6 +55,7 @@ impl PoolBuilder {
             },
             room: u32::MAX,
             latency_decay: Duration::from_secs(10),
+            health: None,
             extras: http::Extensions::new(),
             failed: None,
         }
@@ -116,6 +119,13 @@ impl PoolBuilder {
     /// How fast response times are forgotten (to 37 %). Default: 10 s.
     pub fn latency_decay(mut self, decay: Duration) -> Self {
         self.latency_decay = decay;
+        self
+    }
+
+    /// Probes every endpoint from now on, until the pool is dropped. Needs a tokio
+    /// runtime. Default: no probes, whoever is a member counts as well.
+    pub fn health(mut self, check: HealthCheck) -> Self {
+        self.health = Some(check);
         self
     }
 
@@ -189,6 +199,7 @@ impl PoolBuilder {
                 room: self.room,
                 change: Mutex::new(change),
                 extras: self.extras,
+                health: OnceLock::new(),
                 _watcher: watcher,
             }
         });
@@ -196,7 +207,12 @@ impl PoolBuilder {
             return Err(error);
         }
         shared.rebuild(&shared.change());
-        Ok(Pool { shared })
+        let pool = Pool { shared };
+        if let Some(check) = self.health {
+            let checks = check.start(&pool)?;
+            pool.shared.health.get_or_init(|| checks);
+        }
+        Ok(pool)
     }
 }
 

@@ -37,7 +37,7 @@ mod watch;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Instant,
 };
 
@@ -48,6 +48,7 @@ use crate::{
     clock,
     endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Observer, Shared as SharedStats},
     error::{ConfigError, PickError},
+    health::HealthChecks,
     observe,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
@@ -80,6 +81,8 @@ pub(crate) struct Shared {
     change: Mutex<Change>,
     /// Parts of other modules that came with the builder, by type.
     extras: http::Extensions,
+    /// Ends with the pool.
+    health: OnceLock<HealthChecks>,
     /// Ends with the pool.
     _watcher: Option<Watcher>,
 }
@@ -277,6 +280,12 @@ impl Pool {
     )]
     pub(crate) fn extra<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.shared.extras.get()
+    }
+
+    /// What the pool's own health check knows, if it was built with one.
+    #[must_use]
+    pub fn health(&self) -> Option<&HealthChecks> {
+        self.shared.health.get()
     }
 
     /// A handle that does not keep the pool alive.
