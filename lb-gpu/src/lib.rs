@@ -11,7 +11,9 @@
 //! | get one number for balancing or scaling | [`load`] | decide |
 //! | know what one look can tell | [`reading`] | decide |
 //! | fold readings into snapshots myself | [`tracker`], [`ewma`] | decide |
+//! | give every tenant a fair turn | [`fair`] | decide, serve |
 //! | have it done in the background | [`sampler`] | serve |
+//! | name the metrics | [`observe`] | edge |
 //! | bring my own driver | [`probe`] | edge |
 //! | look at NVIDIA GPUs | `nvml` (feature `nvml`) | edge |
 //! | test without hardware | [`fake`] | edge |
@@ -23,18 +25,22 @@
 mod backoff;
 mod clock;
 pub mod ewma;
+pub mod fair;
 pub mod fake;
 pub mod health;
 pub mod load;
 #[cfg(feature = "nvml")]
 pub mod nvml;
+pub mod observe;
 pub mod probe;
 mod ratio;
 pub mod reading;
 pub mod sampler;
 pub mod snapshot;
+mod sync;
 pub mod tracker;
 
+pub use fair::{Demand, FairShare, Permit};
 pub use fake::{FakeGpus, FakeProbe};
 #[cfg(feature = "nvml")]
 pub use nvml::NvmlProbe;
