@@ -4,7 +4,7 @@
 //! when the test itself is killed. Its standard output and error go to one log file, which a failure to
 //! start quotes and [`Server::log`] returns.
 //!
-//! ```
+//! ```no_run
 //! use testkit::{Program, Ready, Server};
 //!
 //! let server = Server::of(&Program::new("sleep", "coreutils"))
