@@ -131,6 +131,11 @@ where
         Ok(exchange)
     }
 
+    /// Counts a request that ends without an endpoint's answer.
+    pub(crate) fn refused(&self, reason: ProxyError) {
+        self.inner.metrics.refused(reason);
+    }
+
     pub(crate) fn method(&self) -> &Method {
         &self.method
     }
@@ -224,6 +229,7 @@ where
     }
 
     fn open(&mut self, connection: Connection) {
+        self.inner.metrics.connected();
         self.progress += 1;
         self.link = Link::Open(connection);
     }
@@ -267,6 +273,7 @@ where
     }
 
     fn restart(&mut self) {
+        self.inner.metrics.retried();
         self.upload.rewind();
         self.reader = AnswerReader::default();
     }
@@ -282,6 +289,8 @@ where
             return self.hand_over(connection, lease, rest, now);
         }
         lease.record(outcome(answer.status), now);
+        let after = now.saturating_duration_since(lease.started());
+        self.inner.metrics.answered(answer.status, after);
         let mut fields = std::mem::take(&mut self.fields);
         strip(&mut fields, answer, self.plan.te_trailers);
         self.session
@@ -335,15 +344,23 @@ where
             return Err(ProxyError::InvalidResponse);
         };
         lease.record(Outcome::Success, now);
+        let after = now.saturating_duration_since(lease.started());
+        self.inner
+            .metrics
+            .answered(StatusCode::SWITCHING_PROTOCOLS, after);
         let mut response = Response::new(ProxyBody::whole(Bytes::new(), None));
         *response.headers_mut() = std::mem::take(&mut self.fields);
         *response.status_mut() = handover.answer(response.headers_mut());
         self.session
             .write(&self.inner, lease.endpoint(), response.headers_mut());
         let idle = self.inner.config.timeouts.tunnel;
-        self.inner
-            .tunnels
-            .spawn(handover.run(connection.stream, early, lease, idle));
+        self.inner.tunnels.spawn(handover.run(
+            connection.stream,
+            early,
+            lease,
+            idle,
+            self.inner.metrics.tunnel(),
+        ));
         Ok(response)
     }
 }
