@@ -86,15 +86,14 @@ where
         };
         let extended = Handover::is_extended_connect(&head);
         let plan = plan(&head, hint, extended, &config.limits)?;
-        let authority = host::authority(&head.uri, &head.headers)?;
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
         }
-        let authority = Bytes::copy_from_slice(authority);
         let handover = plan
             .tunnel
             .then(|| Handover::prepare(&mut head, extended))
             .transpose()?;
+        let authority = host::authority(&head.uri, &head.headers)?;
         let client = Client {
             peer,
             trusted: peer.is_some_and(|peer| config.trusted.contains(peer)),
@@ -107,7 +106,7 @@ where
             config.limits.body_bytes,
             plan.expects_continue,
         );
-        write_head(upload.head(), &head, &plan, &authority, client);
+        write_head(upload.head(), &head, &plan, authority, client);
         let request::Parts {
             method, headers, ..
         } = head;
