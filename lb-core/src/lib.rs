@@ -8,6 +8,8 @@
 //! | know who gets the next request            | [`policy`]    | decide |
 //! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
 //! | read what endpoints report                | [`report`]    | decide |
+//! | judge who behaves worse than the others   | [`outlier`]   | decide |
+//! | retry within a budget                     | [`retry`]     | decide |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
 //! | export metrics                            | [`observe`]   | serve  |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -17,10 +19,12 @@ mod clock;
 pub mod endpoint;
 mod error;
 pub mod observe;
+pub mod outlier;
 pub mod pick;
 pub mod policy;
 pub mod pool;
 pub mod report;
+pub mod retry;
 mod sync;
 
 pub use crate::{
