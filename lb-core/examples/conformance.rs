@@ -39,7 +39,10 @@ fn answer(kind: &str, input: &Value) -> Answer {
 }
 
 fn smooth_weighted_round_robin(input: &Value) -> Answer {
-    let weights: Option<Vec<u32>> = list(input, "weights")?.iter().map(|n| n.as_u64()?.try_into().ok()).collect();
+    let weights: Option<Vec<u32>> = list(input, "weights")?
+        .iter()
+        .map(|n| n.as_u64()?.try_into().ok())
+        .collect();
     let smooth = SmoothWeights::new(&weights.ok_or("weights must be numbers")?);
     let picks = number(input, "picks")? as usize;
     Ok(json!({"sequence": smooth.take(picks).collect::<Vec<_>>()}))
@@ -53,7 +56,10 @@ fn maglev(input: &Value) -> Answer {
 
 fn ring_hash(input: &Value) -> Answer {
     let endpoints = named(input, "endpoints", "id")?;
-    let ring = HashRing::new(borrowed(&endpoints), number(input, "points_per_endpoint")? as u32);
+    let ring = HashRing::new(
+        borrowed(&endpoints),
+        number(input, "points_per_endpoint")? as u32,
+    );
     let owner = |hash: &Value| -> Result<&str, Box<dyn Error>> {
         let hash: u64 = hash.as_str().ok_or("hashes are decimal strings")?.parse()?;
         Ok(&endpoints[ring.owner(hash).ok_or("nobody owns it")?].0)
@@ -90,7 +96,9 @@ fn peak_ewma(input: &Value) -> Answer {
 }
 
 fn outlier_success_rate(input: &Value) -> Answer {
-    let rates = list(input, "success_rates")?.iter().zip(list(input, "requests")?);
+    let rates = list(input, "success_rates")?
+        .iter()
+        .zip(list(input, "requests")?);
     let fleet: Vec<_> = rates
         .map(|(rate, requests)| SuccessRate {
             rate: rate.as_f64().unwrap_or(f64::NAN),
@@ -106,7 +114,12 @@ fn outlier_success_rate(input: &Value) -> Answer {
 }
 
 fn spill(input: &Value) -> Answer {
-    let tier = |tier: &Value| Ok((number(tier, "healthy")? as usize, number(tier, "total")? as usize));
+    let tier = |tier: &Value| {
+        Ok((
+            number(tier, "healthy")? as usize,
+            number(tier, "total")? as usize,
+        ))
+    };
     let tiers: Result<Vec<_>, Box<dyn Error>> = list(input, "tiers")?.iter().map(tier).collect();
     Ok(json!({"percent": priority_spill(&tiers?)}))
 }
@@ -117,7 +130,8 @@ fn retry_budget(input: &Value) -> Answer {
     let start = start();
     let mut allowed = Vec::new();
     for event in list(input, "events")? {
-        let now = start + Duration::from_secs_f64(event[0].as_f64().ok_or("an event begins with its time")?);
+        let now = start
+            + Duration::from_secs_f64(event[0].as_f64().ok_or("an event begins with its time")?);
         let n = event[2].as_u64().ok_or("an event ends with a number")?;
         allowed.push(match event[1].as_str() {
             Some("request") => {
@@ -132,24 +146,36 @@ fn retry_budget(input: &Value) -> Answer {
 
 /// The beginning of the cases' time.
 fn start() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "the cases bring their own time, relative to this")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the cases bring their own time, relative to this"
+    )]
     Instant::now()
 }
 
 fn list<'a>(input: &'a Value, field: &str) -> Result<&'a Vec<Value>, String> {
-    input[field].as_array().ok_or_else(|| format!("{field} must be a list"))
+    input[field]
+        .as_array()
+        .ok_or_else(|| format!("{field} must be a list"))
 }
 
 fn number(input: &Value, field: &str) -> Result<f64, String> {
-    input[field].as_f64().ok_or_else(|| format!("{field} must be a number"))
+    input[field]
+        .as_f64()
+        .ok_or_else(|| format!("{field} must be a number"))
 }
 
 /// Names and weights; a weight left out is 1.
 fn named(input: &Value, field: &str, name: &str) -> Result<Vec<(String, u32)>, String> {
     let one = |entry: &Value| {
-        let name = entry[name].as_str().ok_or_else(|| format!("{name} must be text"))?;
+        let name = entry[name]
+            .as_str()
+            .ok_or_else(|| format!("{name} must be text"))?;
         let weight = entry["weight"].as_u64().unwrap_or(1);
-        Ok((name.to_owned(), weight.try_into().map_err(|_| "a weight is too large")?))
+        Ok((
+            name.to_owned(),
+            weight.try_into().map_err(|_| "a weight is too large")?,
+        ))
     };
     list(input, field)?.iter().map(one).collect()
 }
@@ -165,8 +191,12 @@ fn same(expected: &Value, got: &Value) -> bool {
             (Some(a), Some(b)) => (a - b).abs() <= 1e-5 * a.abs().max(1e-9),
             _ => a == b,
         },
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b))),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => a
+            .iter()
+            .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b))),
         _ => expected == got,
     }
 }
@@ -204,5 +234,9 @@ fn main() -> ExitCode {
         }
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 && passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -10,3 +10,15 @@ pub(crate) fn now() -> Instant {
     )]
     tokio::time::Instant::now().into_std()
 }
+
+/// Seconds since 1970, for what is signed and leaves the process. Zero before that.
+#[cfg(feature = "proxy")]
+pub(crate) fn unix_seconds() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -65,7 +65,10 @@ impl Args {
 fn measure(scenario: &Scenario, policy: &str) -> Result<Quantiles, Box<dyn Error>> {
     let rule = Rule::named(policy).ok_or_else(|| format!("unknown policy {policy}"))?;
     let run = |seeds: &[u64]| -> Vec<Quantiles> {
-        seeds.iter().map(|seed| simulate(scenario, &rule, *seed)).collect()
+        seeds
+            .iter()
+            .map(|seed| simulate(scenario, &rule, *seed))
+            .collect()
     };
     let (left, right) = scenario.seeds.split_at(scenario.seeds.len() / 2);
     let all = std::thread::scope(|scope| {
@@ -81,9 +84,17 @@ fn print(scenario: &Scenario, row: &Row, as_json: bool) {
     if as_json {
         let policies: Map<_, _> = row
             .iter()
-            .map(|(name, q)| (name.clone(), json!({"p50_ms": q.p50_ms, "p99_ms": q.p99_ms})))
+            .map(|(name, q)| {
+                (
+                    name.clone(),
+                    json!({"p50_ms": q.p50_ms, "p99_ms": q.p99_ms}),
+                )
+            })
             .collect();
-        println!("{}", json!({"scenario": scenario.name, "policies": policies}));
+        println!(
+            "{}",
+            json!({"scenario": scenario.name, "policies": policies})
+        );
         return;
     }
     println!("{}", scenario.name);
@@ -98,8 +109,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     for file in &args.scenarios {
         let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
         let scenario = Scenario::parse(&text).map_err(|error| format!("{file}: {error}"))?;
-        let row: Result<Row, _> =
-            args.policies.iter().map(|policy| Ok((policy.clone(), measure(&scenario, policy)?))).collect();
+        let row: Result<Row, _> = args
+            .policies
+            .iter()
+            .map(|policy| Ok((policy.clone(), measure(&scenario, policy)?)))
+            .collect();
         let row = row.map_err(|error: Box<dyn Error>| error)?;
         print(&scenario, &row, args.json);
         drawn.push((scenario.name, row));

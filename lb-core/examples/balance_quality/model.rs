@@ -23,13 +23,25 @@ pub(crate) struct Quantiles {
 impl Quantiles {
     fn of(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
-        let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or(0.0) * 1e3;
-        Self { p50_ms: at(0.5), p99_ms: at(0.99) }
+        let at = |share: f64| {
+            times
+                .get((times.len() as f64 * share) as usize)
+                .copied()
+                .unwrap_or(0.0)
+                * 1e3
+        };
+        Self {
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+        }
     }
 
     pub(crate) fn mean(all: &[Self]) -> Self {
         let mean = |of: fn(&Self) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
-        Self { p50_ms: mean(|q| q.p50_ms), p99_ms: mean(|q| q.p99_ms) }
+        Self {
+            p50_ms: mean(|q| q.p50_ms),
+            p99_ms: mean(|q| q.p99_ms),
+        }
     }
 }
 
@@ -127,13 +139,20 @@ impl Model {
             Rule::Omniscient => Vec::new(),
             Rule::Pool(policy) => (0..scenario.gateways)
                 .map(|_| {
-                    let spec = |host: &Host| EndpointSpec::new(&host.id, format!("http://{}", host.id));
-                    let pool = Pool::builder("gateway").endpoints(hosts.iter().map(spec)).policy(policy.clone());
+                    let spec =
+                        |host: &Host| EndpointSpec::new(&host.id, format!("http://{}", host.id));
+                    let pool = Pool::builder("gateway")
+                        .endpoints(hosts.iter().map(spec))
+                        .policy(policy.clone());
                     pool.build().expect("the configuration is good")
                 })
                 .collect(),
         };
-        let rate = hosts.iter().map(|host| host.free() as f64 / host.mean_s).sum::<f64>() * scenario.load;
+        let rate = hosts
+            .iter()
+            .map(|host| host.free() as f64 / host.mean_s)
+            .sum::<f64>()
+            * scenario.load;
         Self {
             random: Random(seed),
             start: start(),
@@ -157,14 +176,22 @@ impl Model {
 
     fn plan_for(&mut self, after: f64, what: What, request: Option<Request>) {
         self.serial += 1;
-        self.events.push(Reverse(Event { at: self.now + after, serial: self.serial, what, request }));
+        self.events.push(Reverse(Event {
+            at: self.now + after,
+            serial: self.serial,
+            what,
+            request,
+        }));
     }
 
     fn arrive(&mut self) {
         let next = self.random.exponential(self.rate);
         self.plan(next, What::Arrive);
         let (host, lease) = self.choose();
-        let request = Request { arrived: self.now, lease };
+        let request = Request {
+            arrived: self.now,
+            lease,
+        };
         if self.hosts[host].busy < self.hosts[host].free() {
             self.serve(host, request);
         } else {
@@ -178,9 +205,17 @@ impl Model {
         }
         let gateway = self.random.below(self.gateways.len());
         let cx = PickCx::new(self.instant(), self.random.next());
-        let lease = self.gateways[gateway].pick(&cx).expect("every host is available");
-        let host = self.hosts.iter().position(|host| host.id == *lease.endpoint().id());
-        (host.expect("hosts and endpoints have the same names"), Some(lease))
+        let lease = self.gateways[gateway]
+            .pick(&cx)
+            .expect("every host is available");
+        let host = self
+            .hosts
+            .iter()
+            .position(|host| host.id == *lease.endpoint().id());
+        (
+            host.expect("hosts and endpoints have the same names"),
+            Some(lease),
+        )
     }
 
     /// Join the shortest queue, by expected time, ties at random.
@@ -247,7 +282,10 @@ impl Model {
 
 /// The beginning of the model's time.
 fn start() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "time has to begin somewhere; it runs by itself from here")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "time has to begin somewhere; it runs by itself from here"
+    )]
     Instant::now()
 }
 
@@ -269,7 +307,9 @@ impl PartialOrd for Event {
 
 impl Ord for Event {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.at.total_cmp(&other.at).then(self.serial.cmp(&other.serial))
+        self.at
+            .total_cmp(&other.at)
+            .then(self.serial.cmp(&other.serial))
     }
 }
 

@@ -8,8 +8,8 @@ use lb_core::{
     candidates::Candidates,
     pick::Picker,
     policy::{
-        ConsistentHash, LeastRequest, LeastResponseTime, Policy, PolicyConfig, Prequal, Random, ResourceBased,
-        RoundRobin, WeightedRoundRobin,
+        ConsistentHash, LeastRequest, LeastResponseTime, Policy, PolicyConfig, Prequal, Random,
+        ResourceBased, RoundRobin, WeightedRoundRobin,
     },
 };
 
@@ -45,10 +45,22 @@ impl Rule {
             "random" => Random::default().into(),
             "round_robin" => RoundRobin::default().into(),
             "weighted_round_robin" => WeightedRoundRobin::default().into(),
-            "argmin_report" => custom(Formula { name: "argmin_report", all: true, score: utilization }),
-            "p2c_report" => custom(Formula { name: "p2c_report", all: false, score: utilization }),
+            "argmin_report" => custom(Formula {
+                name: "argmin_report",
+                all: true,
+                score: utilization,
+            }),
+            "p2c_report" => custom(Formula {
+                name: "p2c_report",
+                all: false,
+                score: utilization,
+            }),
             "p2c_inflight" => LeastRequest::default().scan_up_to(0).into(),
-            "p2c_report_x_inflight" => custom(Formula { name: "p2c_report_x_inflight", all: false, score: product }),
+            "p2c_report_x_inflight" => custom(Formula {
+                name: "p2c_report_x_inflight",
+                all: false,
+                score: product,
+            }),
             "least_request" => LeastRequest::default().into(),
             "least_response_time" => LeastResponseTime::default().into(),
             "prequal" => Prequal::default().into(),
@@ -74,7 +86,9 @@ struct Formula {
 
 fn utilization(candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
     let report = candidates.stats(index).load_report(cx.now());
-    report.and_then(|report| report.cpu_utilization).unwrap_or(0.0)
+    report
+        .and_then(|report| report.cpu_utilization)
+        .unwrap_or(0.0)
 }
 
 fn product(candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
@@ -98,8 +112,11 @@ impl Picker for Formula {
         let score = |index: usize| (self.score)(candidates, cx, index);
         if self.all {
             // Ties at random.
-            let lot = |index: usize| (cx.random() ^ index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-            let before = |a: &usize, b: &usize| score(*a).total_cmp(&score(*b)).then(lot(*a).cmp(&lot(*b)));
+            let lot = |index: usize| {
+                (cx.random() ^ index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
+            };
+            let before =
+                |a: &usize, b: &usize| score(*a).total_cmp(&score(*b)).then(lot(*a).cmp(&lot(*b)));
             return (0..n).min_by(before);
         }
         let first = (cx.random() % n as u64) as usize;
@@ -107,6 +124,10 @@ impl Picker for Formula {
             return Some(first);
         }
         let second = (first + 1 + ((cx.random() >> 32) % (n as u64 - 1)) as usize) % n;
-        Some(if score(first) <= score(second) { first } else { second })
+        Some(if score(first) <= score(second) {
+            first
+        } else {
+            second
+        })
     }
 }

@@ -64,13 +64,21 @@ impl Hosts {
 }
 
 fn array<'a>(value: &'a Value, field: &str) -> Result<&'a Vec<Value>, String> {
-    value[field].as_array().ok_or_else(|| format!("{field} must be a list"))
+    value[field]
+        .as_array()
+        .ok_or_else(|| format!("{field} must be a list"))
 }
 
 fn count(value: &Value, field: &str) -> Result<usize, String> {
-    value[field].as_u64().map(|n| n as usize).ok_or_else(|| format!("{field} must be a whole number"))
+    value[field]
+        .as_u64()
+        .map(|n| n as usize)
+        .ok_or_else(|| format!("{field} must be a whole number"))
 }
 
 fn positive(value: &Value, field: &str) -> Result<f64, String> {
-    value[field].as_f64().filter(|n| *n > 0.0).ok_or_else(|| format!("{field} must be above zero"))
+    value[field]
+        .as_f64()
+        .filter(|n| *n > 0.0)
+        .ok_or_else(|| format!("{field} must be above zero"))
 }

@@ -22,12 +22,20 @@ pub(crate) fn draw(scenarios: &[(String, Row)]) -> String {
     let mut body = String::new();
     let mut y = 40.0;
     for (name, row) in scenarios {
-        let _ = write!(body, r#"<text x="10" y="{y}" font-weight="bold">{}</text>"#, escape(name));
+        let _ = write!(
+            body,
+            r#"<text x="10" y="{y}" font-weight="bold">{}</text>"#,
+            escape(name)
+        );
         y += 12.0;
         let top = y;
         for (policy, q) in row {
             let (bar, middle, text) = (x(q.p99_ms) - LEFT, x(q.p50_ms), y + 13.0);
-            let fill = if policy == "resource_based" { "#2166ac" } else { "#9ecae1" };
+            let fill = if policy == "resource_based" {
+                "#2166ac"
+            } else {
+                "#9ecae1"
+            };
             let _ = write!(
                 body,
                 r##"<text x="{}" y="{text}" text-anchor="end">{policy}</text><rect x="{LEFT}" y="{y}" width="{bar:.1}" height="{}" fill="{fill}"/><rect x="{middle:.1}" y="{y}" width="2" height="{}" fill="#333"/><text x="{:.1}" y="{text}">{:.0} ms</text>"##,

@@ -75,7 +75,8 @@ impl Fleet {
 
     /// One more unit of work was accepted somewhere.
     pub(crate) fn accept(&self, tick: Tick) {
-        self.accepted.update(tick, |old| remembered(old, tick) + 1.0);
+        self.accepted
+            .update(tick, |old| remembered(old, tick) + 1.0);
     }
 
     /// Work that the whole fleet accepted from here lately, fading by time.
@@ -108,9 +109,15 @@ impl Mean {
     fn add(&self, sample: f64, tick: Tick, window: u32) {
         use std::sync::atomic::Ordering;
         // Relaxed: a weight for an average; a lost step is harmless.
-        let seen = self.samples.load(Ordering::Relaxed).saturating_add(1).min(window);
+        let seen = self
+            .samples
+            .load(Ordering::Relaxed)
+            .saturating_add(1)
+            .min(window);
         self.samples.store(seen, Ordering::Relaxed);
         let gain = 1.0 / f64::from(seen);
-        self.value.update(tick, |old| old.map_or(sample, |(mean, _)| mean + (sample - mean) * gain));
+        self.value.update(tick, |old| {
+            old.map_or(sample, |(mean, _)| mean + (sample - mean) * gain)
+        });
     }
 }

@@ -52,10 +52,14 @@ impl Reading {
         let before = before.filter(|before| now.saturating_duration_since(before.at) <= expiry);
         let gain = before.map_or(1.0, |before| gain(now.saturating_duration_since(before.at)));
         let shares = shares(report);
-        let active_work = report.active_work().filter(|work| (0.0..=ABSURD_WORK).contains(work));
+        let active_work = report
+            .active_work()
+            .filter(|work| (0.0..=ABSURD_WORK).contains(work));
         Self {
             at: now,
-            pressure: std::array::from_fn(|i| mix(shares[i], before.and_then(|old| old.pressure[i]), gain)),
+            pressure: std::array::from_fn(|i| {
+                mix(shares[i], before.and_then(|old| old.pressure[i]), gain)
+            }),
             active_work,
             smooth_work: mix(active_work, before.and_then(|old| old.smooth_work), gain),
             in_flight: own.0,
@@ -79,7 +83,11 @@ fn shares(report: &LoadReport) -> [Option<f64>; RESOURCES] {
         report.mem_utilization,
         report.application_utilization,
     ]
-    .map(|share| share.filter(|share| *share >= 0.0 && share.is_finite()).map(|share| share.min(1.0)))
+    .map(|share| {
+        share
+            .filter(|share| *share >= 0.0 && share.is_finite())
+            .map(|share| share.min(1.0))
+    })
 }
 
 fn gain(passed: Duration) -> f64 {

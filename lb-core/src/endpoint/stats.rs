@@ -87,7 +87,8 @@ impl Stats {
     #[inline]
     pub fn waiting(&self) -> u32 {
         // Relaxed: a figure for choosing; it may be off by a request in motion.
-        self.in_flight().saturating_sub(self.answered.load(Ordering::Relaxed))
+        self.in_flight()
+            .saturating_sub(self.answered.load(Ordering::Relaxed))
     }
 
     /// Requests ever sent there.
@@ -225,10 +226,14 @@ impl Stats {
             None => seconds,
             Some((estimate, at)) => mix(estimate, seconds, tick.since(at), decay),
         });
-        let samples = |old: Option<(f64, Tick)>| old.map_or(0.0, |(n, at)| n * keep(tick.since(at), decay)) + 1.0;
+        let samples = |old: Option<(f64, Tick)>| {
+            old.map_or(0.0, |(n, at)| n * keep(tick.since(at), decay)) + 1.0
+        };
         self.samples.update(tick, samples);
         let n = self.samples.get().map_or(1.0, |(n, _)| n);
-        self.mean.update(tick, |old| old.map_or(seconds, |(mean, _)| mean + (seconds - mean) / n));
+        self.mean.update(tick, |old| {
+            old.map_or(seconds, |(mean, _)| mean + (seconds - mean) / n)
+        });
         self.fleet.observe_latency(seconds, tick);
     }
 
@@ -269,7 +274,9 @@ impl Stats {
     /// Recent share of failures, `0.0..=1.0`, faded by time.
     #[must_use]
     pub fn failure_share(&self, now: Instant) -> f64 {
-        self.failures.get().map_or(0.0, |(share, at)| failure::faded(share, self.fleet.tick(now).since(at)))
+        self.failures.get().map_or(0.0, |(share, at)| {
+            failure::faded(share, self.fleet.tick(now).since(at))
+        })
     }
 
     /// What recent failures multiply a score by; 1 for a well endpoint.
@@ -290,13 +297,17 @@ impl Stats {
     fn accept(&self, tick: Tick) {
         // Relaxed: a statistic that a later report is set against.
         self.accepted_total.fetch_add(1, Ordering::Relaxed);
-        self.accepted.update(tick, |old| remembered(old, tick) + 1.0);
+        self.accepted
+            .update(tick, |old| remembered(old, tick) + 1.0);
         self.fleet.accept(tick);
     }
 
     /// Takes in a load report.
     pub(crate) fn report(&self, report: &LoadReport, now: Instant) {
-        let own = (self.in_flight(), self.accepted_total.load(Ordering::Relaxed));
+        let own = (
+            self.in_flight(),
+            self.accepted_total.load(Ordering::Relaxed),
+        );
         let before = self.reading.load();
         let reading = Reading::new(report, before.as_deref(), now, REPORT_EXPIRY, own);
         let tick = self.fleet.tick(now);
@@ -314,14 +325,24 @@ impl Stats {
     /// The last report, while it is fresh enough to be believed.
     #[must_use]
     pub fn load_report(&self, now: Instant) -> Option<Arc<LoadReport>> {
-        self.with_reading(now, |reading| reading.map(|reading| Arc::clone(&reading.report)))
+        self.with_reading(now, |reading| {
+            reading.map(|reading| Arc::clone(&reading.report))
+        })
     }
 
     /// Runs `read` on the last report if it is fresh.
     #[inline]
-    pub(crate) fn with_reading<R>(&self, now: Instant, read: impl FnOnce(Option<&Reading>) -> R) -> R {
+    pub(crate) fn with_reading<R>(
+        &self,
+        now: Instant,
+        read: impl FnOnce(Option<&Reading>) -> R,
+    ) -> R {
         let reading = self.reading.load();
-        read(reading.as_deref().filter(|reading| reading.is_fresh(now, REPORT_EXPIRY)))
+        read(
+            reading
+                .as_deref()
+                .filter(|reading| reading.is_fresh(now, REPORT_EXPIRY)),
+        )
     }
 
     /// Units of work here now, whoever sent them: what was reported, corrected
@@ -332,7 +353,10 @@ impl Stats {
         let in_flight = f64::from(self.in_flight());
         let known = self.with_reading(now, |reading| {
             let reading = reading?;
-            let accepted = self.accepted_total.load(Ordering::Relaxed).saturating_sub(reading.accepted);
+            let accepted = self
+                .accepted_total
+                .load(Ordering::Relaxed)
+                .saturating_sub(reading.accepted);
             let newer = in_flight - f64::from(reading.in_flight);
             Some(reading.active_work? + accepted as f64 + newer)
         });

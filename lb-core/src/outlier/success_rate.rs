@@ -11,7 +11,11 @@ pub struct SuccessRate {
 
 /// When an endpoint's success rate is an outlier, as in Envoy.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Deviation {
     /// How many standard deviations below the mean is too far. Default: 1.9.
@@ -24,7 +28,11 @@ pub struct Deviation {
 
 impl Default for Deviation {
     fn default() -> Self {
-        Self { stdev_factor: 1.9, min_hosts: 5, min_requests: 100 }
+        Self {
+            stdev_factor: 1.9,
+            min_hosts: 5,
+            min_requests: 100,
+        }
     }
 }
 
@@ -32,7 +40,11 @@ impl Deviation {
     /// Replaces the three settings: factor, least endpoints, least requests.
     #[must_use]
     pub fn new(stdev_factor: f64, min_hosts: usize, min_requests: u64) -> Self {
-        Self { stdev_factor, min_hosts, min_requests }
+        Self {
+            stdev_factor,
+            min_hosts,
+            min_requests,
+        }
     }
 
     /// Positions of those whose success rate lies further below the fleet's
@@ -48,15 +60,22 @@ impl Deviation {
     /// ```
     #[must_use]
     pub fn outliers(&self, fleet: &[SuccessRate]) -> Vec<usize> {
-        let counts = |host: &SuccessRate| host.requests >= self.min_requests && host.rate.is_finite();
+        let counts =
+            |host: &SuccessRate| host.requests >= self.min_requests && host.rate.is_finite();
         let compared = || fleet.iter().enumerate().filter(|(_, host)| counts(host));
         let n = compared().count();
         if n == 0 || n < self.min_hosts {
             return Vec::new();
         }
         let mean = compared().map(|(_, host)| host.rate).sum::<f64>() / n as f64;
-        let variance = compared().map(|(_, host)| (host.rate - mean).powi(2)).sum::<f64>() / n as f64;
+        let variance = compared()
+            .map(|(_, host)| (host.rate - mean).powi(2))
+            .sum::<f64>()
+            / n as f64;
         let threshold = mean - self.stdev_factor * variance.sqrt();
-        compared().filter(|(_, host)| host.rate < threshold).map(|(at, _)| at).collect()
+        compared()
+            .filter(|(_, host)| host.rate < threshold)
+            .map(|(at, _)| at)
+            .collect()
     }
 }

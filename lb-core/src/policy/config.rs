@@ -7,15 +7,19 @@ use crate::{
     error::ConfigError,
     pick::Picker,
     policy::{
-        ConsistentHash, LeastRequest, LeastResponseTime, Policy, Prequal, PriorityTiers, Random, ResourceBased,
-        RoundRobin, Subset, WeightedRoundRobin, ZoneAware,
+        ConsistentHash, LeastRequest, LeastResponseTime, Policy, Prequal, PriorityTiers, Random,
+        ResourceBased, RoundRobin, Subset, WeightedRoundRobin, ZoneAware,
     },
 };
 
 /// Any policy. With feature `serde` it reads `{"policy": "least_request", ...}`;
 /// settings left out keep their defaults.
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(tag = "policy", rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "policy", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum PolicyConfig {
     /// One after the other.

@@ -91,11 +91,16 @@ impl Draw {
         cx: &PickCx<'_>,
     ) -> Drawn<K> {
         let mut state = cx.random;
-        let mut drawn = Drawn { indices: [0; K], len: 0 };
+        let mut drawn = Drawn {
+            indices: [0; K],
+            len: 0,
+        };
         let available = candidates.available();
         if available.len() > K {
             for _ in 0..2 * K {
-                let Some(index) = self.one(candidates, &mut state) else { break };
+                let Some(index) = self.one(candidates, &mut state) else {
+                    break;
+                };
                 if drawn.len < K && candidates.admits(index, cx) {
                     drawn.add(index);
                 }

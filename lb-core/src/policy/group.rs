@@ -26,16 +26,30 @@ impl Group {
         random: u64,
     ) -> Self {
         let all: Arc<[u32]> = members.map(|index| index as u32).collect();
-        let entries = all.iter().map(|index| candidates.entries[*index as usize].clone()).collect();
+        let entries = all
+            .iter()
+            .map(|index| candidates.entries[*index as usize].clone())
+            .collect();
         let candidates = Candidates::new(entries, rules);
         let picker = policy.build(&candidates, random);
-        Self { candidates, picker, all }
+        Self {
+            candidates,
+            picker,
+            all,
+        }
     }
 
     pub(crate) fn refreshed(&self, rules: Rules) -> Self {
         let candidates = Candidates::new(Arc::clone(&self.candidates.entries), rules);
-        let picker = self.picker.refresh(&candidates).unwrap_or_else(|| Arc::clone(&self.picker));
-        Self { candidates, picker, all: Arc::clone(&self.all) }
+        let picker = self
+            .picker
+            .refresh(&candidates)
+            .unwrap_or_else(|| Arc::clone(&self.picker));
+        Self {
+            candidates,
+            picker,
+            all: Arc::clone(&self.all),
+        }
     }
 
     pub(crate) fn candidates(&self) -> &Candidates {
@@ -45,7 +59,9 @@ impl Group {
     /// The pick as an index among all members.
     #[inline]
     pub(crate) fn pick(&self, cx: &PickCx<'_>) -> Option<usize> {
-        self.picker.pick(&self.candidates, cx).map(|index| self.all[index] as usize)
+        self.picker
+            .pick(&self.candidates, cx)
+            .map(|index| self.all[index] as usize)
     }
 
     /// The score of a member of this group; `None` if it is none.

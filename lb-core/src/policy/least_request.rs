@@ -134,6 +134,9 @@ impl Picker for LeastRequestPicker {
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
         let draw = self.draw.refreshed(candidates)?;
-        Some(Arc::new(Self { config: self.config.clone(), draw }))
+        Some(Arc::new(Self {
+            config: self.config.clone(),
+            draw,
+        }))
     }
 }

@@ -24,7 +24,11 @@ const UNPROVEN: f64 = 10.0;
 ///
 /// O(1). Source: peak EWMA as in Finagle; power of two choices, Mitzenmacher.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct LeastResponseTime {
     /// Recent failures count against an endpoint. Default: `true`.
@@ -33,7 +37,9 @@ pub struct LeastResponseTime {
 
 impl Default for LeastResponseTime {
     fn default() -> Self {
-        Self { failure_aware: true }
+        Self {
+            failure_aware: true,
+        }
     }
 }
 
@@ -52,7 +58,10 @@ impl Policy for LeastResponseTime {
     }
 
     fn build(&self, candidates: &Candidates, _random: u64) -> Arc<dyn Picker> {
-        Arc::new(ResponseTimePicker { config: self.clone(), draw: Draw::by_weight(candidates) })
+        Arc::new(ResponseTimePicker {
+            config: self.clone(),
+            draw: Draw::by_weight(candidates),
+        })
     }
 }
 
@@ -73,7 +82,11 @@ impl ResponseTimePicker {
         };
         let seconds = seconds.max(stats.silence_seconds(cx.now));
         let queue = f64::from(stats.in_flight()) / f64::from(candidates.weight(index)) + 1.0;
-        let factor = if self.config.failure_aware { stats.failure_factor(cx.now) } else { 1.0 };
+        let factor = if self.config.failure_aware {
+            stats.failure_factor(cx.now)
+        } else {
+            1.0
+        };
         seconds * queue * factor
     }
 }
@@ -95,6 +108,9 @@ impl Picker for ResponseTimePicker {
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
         let draw = self.draw.refreshed(candidates)?;
-        Some(Arc::new(Self { config: self.config.clone(), draw }))
+        Some(Arc::new(Self {
+            config: self.config.clone(),
+            draw,
+        }))
     }
 }

@@ -36,7 +36,9 @@ use crate::{candidates::Candidates, error::ConfigError, pick::Picker};
 
 pub use self::{
     config::PolicyConfig,
-    hash::{ConsistentHash, HashAlgorithm, HashRing, KetamaRing, MaglevTable, Rendezvous, ketama_key},
+    hash::{
+        ConsistentHash, HashAlgorithm, HashRing, KetamaRing, MaglevTable, Rendezvous, ketama_key,
+    },
     least_request::LeastRequest,
     least_response_time::LeastResponseTime,
     prequal::Prequal,

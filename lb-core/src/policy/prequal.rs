@@ -29,7 +29,11 @@ const LEARN_ONE_IN: u32 = 8;
 /// probed; recent failures count as load. O(1). Source: Wydrowski and others,
 /// "Load is not what you should balance: introducing Prequal" (NSDI 2024).
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Prequal {
     /// Share of endpoints that count as cold. Default: 0.84.
@@ -40,7 +44,10 @@ pub struct Prequal {
 
 impl Default for Prequal {
     fn default() -> Self {
-        Self { quantile: 0.84, failure_aware: true }
+        Self {
+            quantile: 0.84,
+            failure_aware: true,
+        }
     }
 }
 
@@ -62,7 +69,10 @@ impl Policy for Prequal {
         if (0.0..=1.0).contains(&self.quantile) {
             return Ok(());
         }
-        Err(ConfigError::Range { what: "quantile", must: "a share from 0 to 1" })
+        Err(ConfigError::Range {
+            what: "quantile",
+            must: "a share from 0 to 1",
+        })
     }
 
     fn build(&self, candidates: &Candidates, _random: u64) -> Arc<dyn Picker> {
@@ -84,7 +94,11 @@ struct PrequalPicker {
 impl PrequalPicker {
     #[inline]
     fn factor(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
-        if self.config.failure_aware { candidates.stats(index).failure_factor(cx.now) } else { 1.0 }
+        if self.config.failure_aware {
+            candidates.stats(index).failure_factor(cx.now)
+        } else {
+            1.0
+        }
     }
 
     /// Requests in flight by weight; failures count as such.
@@ -111,11 +125,14 @@ impl PrequalPicker {
 impl Picker for PrequalPicker {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let drawn: Drawn<CHOICES> = self.draw.several(candidates, cx);
-        let Some(first) = drawn.as_slice().first().copied() else { return candidates.any(cx) };
+        let Some(first) = drawn.as_slice().first().copied() else {
+            return candidates.any(cx);
+        };
         let hot = self.threshold.get();
         let mut state = cx.random;
-        if !cx.is_peek() && next_bits(&mut state) % LEARN_ONE_IN == 0 {
-            self.threshold.learn(self.load(candidates, cx, first), self.config.quantile);
+        if !cx.is_peek() && next_bits(&mut state).is_multiple_of(LEARN_ONE_IN) {
+            self.threshold
+                .learn(self.load(candidates, cx, first), self.config.quantile);
         }
         drawn.least(|index| self.rank(candidates, cx, hot, index))
     }
@@ -130,7 +147,11 @@ impl Picker for PrequalPicker {
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
         let draw = self.draw.refreshed(candidates)?;
-        Some(Arc::new(Self { config: self.config.clone(), draw, threshold: Arc::clone(&self.threshold) }))
+        Some(Arc::new(Self {
+            config: self.config.clone(),
+            draw,
+            threshold: Arc::clone(&self.threshold),
+        }))
     }
 }
 
@@ -149,7 +170,11 @@ impl Quantile {
 
     fn learn(&self, sample: f64, quantile: f64) {
         let old = self.get();
-        let step = if sample > old { quantile } else { quantile - 1.0 };
+        let step = if sample > old {
+            quantile
+        } else {
+            quantile - 1.0
+        };
         let new = (old + Self::STEP * step * old.max(1.0)).max(0.0);
         self.0.store((new as f32).to_bits(), Ordering::Relaxed);
     }

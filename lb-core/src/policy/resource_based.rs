@@ -43,7 +43,11 @@ const SLOWEST: f64 = 8.0;
 
 /// How several pressures become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Combine {
     /// The highest one: the resource that will run out first.
@@ -59,7 +63,11 @@ pub enum Combine {
 /// A weight of 0 leaves a resource out; other weights matter to
 /// [`Combine::Weighted`] only.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct ResourceBased {
     /// Weight of `cpu_utilization`. Default: 1.
@@ -109,7 +117,13 @@ impl ResourceBased {
     }
 
     fn all_weights(&self) -> [f64; RESOURCES + 1] {
-        [self.cpu, self.gpu, self.memory, self.application, self.active_work]
+        [
+            self.cpu,
+            self.gpu,
+            self.memory,
+            self.application,
+            self.active_work,
+        ]
     }
 }
 
@@ -119,10 +133,17 @@ impl Policy for ResourceBased {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if self.all_weights().iter().all(|weight| weight.is_finite() && *weight >= 0.0) {
+        if self
+            .all_weights()
+            .iter()
+            .all(|weight| weight.is_finite() && *weight >= 0.0)
+        {
             return Ok(());
         }
-        Err(ConfigError::Range { what: "resource weights", must: "finite and not negative" })
+        Err(ConfigError::Range {
+            what: "resource weights",
+            must: "finite and not negative",
+        })
     }
 
     fn build(&self, candidates: &Candidates, _random: u64) -> Arc<dyn Picker> {
@@ -155,8 +176,13 @@ impl ResourcePicker {
     /// per endpoint, against requests that wait.
     #[inline]
     fn mix(&self, candidates: &Candidates, cx: &PickCx<'_>, among: &[usize]) -> Mix {
-        let plain = Mix { work_share: 0.0, mean_work: 0.0 };
-        let Some(first) = among.first() else { return plain };
+        let plain = Mix {
+            work_share: 0.0,
+            mean_work: 0.0,
+        };
+        let Some(first) = among.first() else {
+            return plain;
+        };
         let accepted = candidates.stats(*first).fleet().accepted(cx.now);
         if accepted <= 0.0 {
             return plain;
@@ -164,7 +190,11 @@ impl ResourcePicker {
         let n = among.len() as f64;
         let accepted = accepted / candidates.available().len().max(1) as f64;
         let mean = |what: &dyn Fn(&Stats) -> f64| {
-            among.iter().map(|index| what(candidates.stats(*index))).sum::<f64>() / n
+            among
+                .iter()
+                .map(|index| what(candidates.stats(*index)))
+                .sum::<f64>()
+                / n
         };
         let waiting = mean(&|stats| f64::from(stats.waiting()));
         Mix {
@@ -186,7 +216,11 @@ impl ResourcePicker {
             let work = (stats.work(cx.now) / weight + 1.0) / (mix.mean_work + 1.0);
             cost += mix.work_share * work;
         }
-        let factor = if self.config.failure_aware { stats.failure_factor(cx.now) } else { 1.0 };
+        let factor = if self.config.failure_aware {
+            stats.failure_factor(cx.now)
+        } else {
+            1.0
+        };
         cost * factor * (1.0 + self.pressure(stats, cx))
     }
 
@@ -198,19 +232,24 @@ impl ResourcePicker {
                 let share = reading.and_then(|reading| reading.pressure[resource]);
                 share.or_else(|| stats.fleet().pressure(resource))
             };
-            let shares = (0..RESOURCES).map(known).chain([work_pressure(stats, reading)]);
+            let shares = (0..RESOURCES)
+                .map(known)
+                .chain([work_pressure(stats, reading)]);
             self.combine(shares.zip(self.weights))
         })
     }
 
     #[inline]
     fn combine(&self, shares: impl Iterator<Item = (Option<f64>, f64)>) -> f64 {
-        let known = shares.filter(|(_, weight)| *weight > 0.0).filter_map(|(share, weight)| Some((share?, weight)));
+        let known = shares
+            .filter(|(_, weight)| *weight > 0.0)
+            .filter_map(|(share, weight)| Some((share?, weight)));
         match self.config.combine {
             Combine::Dominant => known.map(|(share, _)| share).fold(0.0, f64::max),
             Combine::Weighted => {
-                let (sum, weights) =
-                    known.fold((0.0, 0.0), |(sum, all), (share, weight)| (sum + share * weight, all + weight));
+                let (sum, weights) = known.fold((0.0, 0.0), |(sum, all), (share, weight)| {
+                    (sum + share * weight, all + weight)
+                });
                 if weights > 0.0 { sum / weights } else { 0.0 }
             }
         }
@@ -231,7 +270,10 @@ fn work_pressure(stats: &Stats, reading: Option<&Reading>) -> Option<f64> {
 /// Answer time relative to the fleet's; 1 while nothing is known.
 #[inline]
 fn slowness(stats: &Stats, cx: &PickCx<'_>) -> f64 {
-    let (Some(fleet), Some(own)) = (stats.fleet().latency_seconds(), stats.expected_latency_seconds(cx.now)) else {
+    let (Some(fleet), Some(own)) = (
+        stats.fleet().latency_seconds(),
+        stats.expected_latency_seconds(cx.now),
+    ) else {
         return 1.0;
     };
     if fleet <= 0.0 {
@@ -244,11 +286,17 @@ impl Picker for ResourcePicker {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let drawn: Drawn<CHOICES> = self.draw.several(candidates, cx);
         let mix = self.mix(candidates, cx, drawn.as_slice());
-        drawn.least(|index| self.cost(candidates, cx, mix, index)).or_else(|| candidates.any(cx))
+        drawn
+            .least(|index| self.cost(candidates, cx, mix, index))
+            .or_else(|| candidates.any(cx))
     }
 
     fn score(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> Option<f64> {
-        let all: Vec<usize> = candidates.available().iter().map(|index| *index as usize).collect();
+        let all: Vec<usize> = candidates
+            .available()
+            .iter()
+            .map(|index| *index as usize)
+            .collect();
         Some(self.cost(candidates, cx, self.mix(candidates, cx, &all), index))
     }
 
@@ -258,6 +306,10 @@ impl Picker for ResourcePicker {
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
         let draw = self.draw.refreshed(candidates)?;
-        Some(Arc::new(Self { config: self.config.clone(), weights: self.weights, draw }))
+        Some(Arc::new(Self {
+            config: self.config.clone(),
+            weights: self.weights,
+            draw,
+        }))
     }
 }

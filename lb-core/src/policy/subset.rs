@@ -11,7 +11,11 @@ use crate::{
 
 /// What becomes of a request whose subset has no endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum SubsetFallback {
     /// It goes to anybody.
@@ -28,7 +32,11 @@ pub enum SubsetFallback {
 /// Subsets are built in advance, one per combination of values; the look-up
 /// compares them in turn.
 #[derive(Clone, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Subset {
     /// The facts that tell subsets apart.
@@ -41,7 +49,10 @@ pub struct Subset {
 
 impl Subset {
     /// Subsets by these facts; `policy` chooses within.
-    pub fn by<K: Into<String>>(keys: impl IntoIterator<Item = K>, policy: impl Into<PolicyConfig>) -> Self {
+    pub fn by<K: Into<String>>(
+        keys: impl IntoIterator<Item = K>,
+        policy: impl Into<PolicyConfig>,
+    ) -> Self {
         Self {
             keys: keys.into_iter().map(Into::into).collect(),
             fallback: SubsetFallback::Any,
@@ -69,7 +80,10 @@ impl Policy for Subset {
     fn build(&self, candidates: &Candidates, random: u64) -> Arc<dyn Picker> {
         let values_of = |index: usize| -> Option<Vec<String>> {
             let facts = candidates.endpoint(index).metadata();
-            self.keys.iter().map(|key| facts.get(key).cloned()).collect()
+            self.keys
+                .iter()
+                .map(|key| facts.get(key).cloned())
+                .collect()
         };
         let mut all: Vec<_> = (0..candidates.len()).filter_map(values_of).collect();
         all.sort_unstable();
@@ -102,7 +116,10 @@ struct SubsetPicker {
 impl SubsetPicker {
     fn matches(&self, values: &[String], wanted: &[(&str, &str)]) -> bool {
         let has = |(key, value): &(&str, &str)| {
-            self.keys.iter().zip(values).any(|(own_key, own)| own_key == key && own == value)
+            self.keys
+                .iter()
+                .zip(values)
+                .any(|(own_key, own)| own_key == key && own == value)
         };
         wanted.iter().all(has)
     }
@@ -113,8 +130,13 @@ impl Picker for SubsetPicker {
         if cx.subset.is_empty() {
             return self.everybody.pick(cx);
         }
-        let matching = self.parts.iter().filter(|(values, _)| self.matches(values, cx.subset));
-        let found = matching.map(|(_, group)| group).find_map(|group| group.pick(cx));
+        let matching = self
+            .parts
+            .iter()
+            .filter(|(values, _)| self.matches(values, cx.subset));
+        let found = matching
+            .map(|(_, group)| group)
+            .find_map(|group| group.pick(cx));
         match self.fallback {
             SubsetFallback::Any => found.or_else(|| self.everybody.pick(cx)),
             SubsetFallback::None => found,
@@ -134,7 +156,11 @@ impl Picker for SubsetPicker {
         Some(Arc::new(Self {
             keys: Arc::clone(&self.keys),
             fallback: self.fallback,
-            parts: self.parts.iter().map(|(values, group)| (values.clone(), again(group))).collect(),
+            parts: self
+                .parts
+                .iter()
+                .map(|(values, group)| (values.clone(), again(group)))
+                .collect(),
             everybody: again(&self.everybody),
         }))
     }

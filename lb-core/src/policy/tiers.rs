@@ -23,7 +23,10 @@ use crate::{
 /// ```
 #[must_use]
 pub fn priority_spill(tiers: &[(usize, usize)]) -> Vec<u32> {
-    let available: Vec<u32> = tiers.iter().map(|(healthy, total)| availability(*healthy, *total)).collect();
+    let available: Vec<u32> = tiers
+        .iter()
+        .map(|(healthy, total)| availability(*healthy, *total))
+        .collect();
     let sum = available.iter().sum::<u32>().min(100);
     let mut shares = vec![0; tiers.len()];
     let Some(first) = available.iter().position(|share| *share > 0) else {
@@ -56,7 +59,11 @@ fn availability(healthy: usize, total: usize) -> u32 {
 /// Health is overlooked (panic) only while all tiers together cannot carry the
 /// traffic.
 #[derive(Clone, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct PriorityTiers {
     /// The policy within each tier. Default: least request.
@@ -66,7 +73,9 @@ pub struct PriorityTiers {
 impl PriorityTiers {
     /// Tiers with this policy within each.
     pub fn of(policy: impl Into<PolicyConfig>) -> Self {
-        Self { within: Box::new(policy.into()) }
+        Self {
+            within: Box::new(policy.into()),
+        }
     }
 }
 
@@ -80,8 +89,9 @@ impl Policy for PriorityTiers {
     }
 
     fn build(&self, candidates: &Candidates, random: u64) -> Arc<dyn Picker> {
-        let mut priorities: Vec<u32> =
-            (0..candidates.len()).map(|index| candidates.endpoint(index).priority()).collect();
+        let mut priorities: Vec<u32> = (0..candidates.len())
+            .map(|index| candidates.endpoint(index).priority())
+            .collect();
         priorities.sort_unstable();
         priorities.dedup();
         let tier = |priority: &u32| {
@@ -89,8 +99,8 @@ impl Policy for PriorityTiers {
             let members = (0..candidates.len()).filter(of);
             Group::new(candidates, members, candidates.rules, &*self.within, random)
         };
-        let tiers = priorities.iter().map(tier).collect();
-        Arc::new(TierPicker::new(tiers, candidates.rules))
+        let tiers: Vec<_> = priorities.iter().map(tier).collect();
+        Arc::new(TierPicker::new(&tiers, candidates.rules))
     }
 }
 
@@ -101,14 +111,27 @@ struct TierPicker {
 }
 
 impl TierPicker {
-    fn new(tiers: Vec<Group>, rules: Rules) -> Self {
+    fn new(tiers: &[Group], rules: Rules) -> Self {
         let health: Vec<_> = tiers.iter().map(Group::health).collect();
-        let total: u32 = health.iter().map(|(healthy, total)| availability(*healthy, *total)).sum();
+        let total: u32 = health
+            .iter()
+            .map(|(healthy, total)| availability(*healthy, *total))
+            .sum();
         // Together they can carry it: no need to send anybody to a sick one.
-        let panic_threshold = if total >= 100 { 0.0 } else { rules.panic_threshold };
-        let rules = Rules { panic_threshold, ..rules };
+        let panic_threshold = if total >= 100 {
+            0.0
+        } else {
+            rules.panic_threshold
+        };
+        let rules = Rules {
+            panic_threshold,
+            ..rules
+        };
         let tiers = tiers.iter().map(|tier| tier.refreshed(rules)).collect();
-        Self { tiers, shares: priority_spill(&health) }
+        Self {
+            tiers,
+            shares: priority_spill(&health),
+        }
     }
 }
 
@@ -138,7 +161,6 @@ impl Picker for TierPicker {
     }
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
-        let tiers = self.tiers.iter().map(|tier| tier.refreshed(candidates.rules)).collect();
-        Some(Arc::new(Self::new(tiers, candidates.rules)))
+        Some(Arc::new(Self::new(&self.tiers, candidates.rules)))
     }
 }

@@ -20,7 +20,11 @@ const LONGEST_CYCLE: u64 = 4096;
 /// scheduler): exact over 65,535 rounds, smooth within. Both are O(1) per pick
 /// and start at a random place. A weight of 0 takes nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct WeightedRoundRobin {}
 
@@ -31,9 +35,16 @@ impl Policy for WeightedRoundRobin {
 
     fn build(&self, candidates: &Candidates, random: u64) -> Arc<dyn Picker> {
         let owners = candidates.available();
-        let weights: Vec<u32> = owners.iter().map(|index| candidates.weight(*index as usize)).collect();
+        let weights: Vec<u32> = owners
+            .iter()
+            .map(|index| candidates.weight(*index as usize))
+            .collect();
         let schedule = Schedule::new(&weights);
-        Arc::new(WeightedPicker { owners: owners.into(), schedule, turn: Turn::new(random as u32) })
+        Arc::new(WeightedPicker {
+            owners: owners.into(),
+            schedule,
+            turn: Turn::new(random as u32),
+        })
     }
 }
 
@@ -59,7 +70,11 @@ impl Picker for WeightedPicker {
             }
         };
         let index = *self.owners.get(place)? as usize;
-        if candidates.admits(index, cx) { Some(index) } else { candidates.any(cx) }
+        if candidates.admits(index, cx) {
+            Some(index)
+        } else {
+            candidates.any(cx)
+        }
     }
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
@@ -83,11 +98,20 @@ impl Schedule {
         let reduced: Vec<u32> = weights.iter().map(|weight| weight / divisor).collect();
         let sum: u64 = reduced.iter().map(|weight| u64::from(*weight)).sum();
         if reduced.iter().all(|weight| *weight <= 1) {
-            return Self::Cycle((0..weights.len() as u32).filter(|i| reduced[*i as usize] > 0).collect());
+            return Self::Cycle(
+                (0..weights.len() as u32)
+                    .filter(|i| reduced[*i as usize] > 0)
+                    .collect(),
+            );
         }
         if sum <= LONGEST_CYCLE {
             let mut smooth = SmoothWeights::new(&reduced);
-            return Self::Cycle((0..sum).filter_map(|_| smooth.next()).map(|i| i as u32).collect());
+            return Self::Cycle(
+                (0..sum)
+                    .filter_map(|_| smooth.next())
+                    .map(|i| i as u32)
+                    .collect(),
+            );
         }
         let most = u64::from(weights.iter().copied().max().unwrap_or(1)).max(1);
         let scale = |weight: u32| match u64::from(weight) * u64::from(u16::MAX) / most {
@@ -136,7 +160,11 @@ impl SmoothWeights {
     #[must_use]
     pub fn new(weights: &[u32]) -> Self {
         let weights: Box<[i64]> = weights.iter().map(|weight| i64::from(*weight)).collect();
-        Self { sum: weights.iter().sum(), counters: vec![0; weights.len()].into(), weights }
+        Self {
+            sum: weights.iter().sum(),
+            counters: vec![0; weights.len()].into(),
+            weights,
+        }
     }
 }
 
@@ -146,7 +174,12 @@ impl Iterator for SmoothWeights {
 
     fn next(&mut self) -> Option<usize> {
         let mut best: Option<usize> = None;
-        for (i, weight) in self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+        for (i, weight) in self
+            .weights
+            .iter()
+            .enumerate()
+            .filter(|(_, weight)| **weight > 0)
+        {
             self.counters[i] += weight;
             if best.is_none_or(|best| self.counters[i] > self.counters[best]) {
                 best = Some(i);

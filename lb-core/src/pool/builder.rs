@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     clock,
     endpoint::{EndpointSpec, Fleet, Observer},
     error::ConfigError,
+    health::HealthCheck,
     policy::{Policy, PolicyConfig},
     pool::{
         Change, Pool, Shared,
@@ -35,6 +36,9 @@ pub struct PoolBuilder {
     rules: Rules,
     room: u32,
     latency_decay: Duration,
+    health: Option<HealthCheck>,
+    extras: http::Extensions,
+    failed: Option<ConfigError>,
 }
 
 impl PoolBuilder {
@@ -51,6 +55,9 @@ impl PoolBuilder {
             },
             room: u32::MAX,
             latency_decay: Duration::from_secs(10),
+            health: None,
+            extras: http::Extensions::new(),
+            failed: None,
         }
     }
 
@@ -115,6 +122,28 @@ impl PoolBuilder {
         self
     }
 
+    /// Probes every endpoint from now on, until the pool is dropped. Needs a tokio
+    /// runtime. Default: no probes, whoever is a member counts as well.
+    pub fn health(mut self, check: HealthCheck) -> Self {
+        self.health = Some(check);
+        self
+    }
+
+    /// Carries a part of another module along, found again by its type; `checked`
+    /// is said by `build`.
+    #[cfg_attr(
+        not(feature = "affinity"),
+        expect(dead_code, reason = "features bring parts")
+    )]
+    pub(crate) fn extra<T>(mut self, part: T, checked: Result<(), ConfigError>) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        self.extras.insert(part);
+        self.failed = self.failed.or(checked.err());
+        self
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         self.policy.check()?;
         if !(0.0..=1.0).contains(&self.rules.panic_threshold) {
@@ -137,7 +166,10 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`ConfigError`] names what cannot work.
-    pub fn build(self) -> Result<Pool, ConfigError> {
+    pub fn build(mut self) -> Result<Pool, ConfigError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         self.check()?;
         let start = clock::now();
         let fleet = Arc::new(Fleet::new(start, self.latency_decay));
@@ -163,6 +195,8 @@ impl PoolBuilder {
                 rules: self.rules,
                 room: self.room,
                 change: Mutex::new(change),
+                extras: self.extras,
+                health: OnceLock::new(),
                 _watcher: watcher,
             }
         });
@@ -170,7 +204,12 @@ impl PoolBuilder {
             return Err(error);
         }
         shared.rebuild(&shared.change());
-        Ok(Pool { shared })
+        let pool = Pool { shared };
+        if let Some(check) = self.health {
+            let checks = check.start(&pool)?;
+            pool.shared.health.get_or_init(|| checks);
+        }
+        Ok(pool)
     }
 }
 

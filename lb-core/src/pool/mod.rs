@@ -37,7 +37,7 @@ mod watch;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Instant,
 };
 
@@ -48,11 +48,12 @@ use crate::{
     clock,
     endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Observer},
     error::{ConfigError, PickError},
+    health::HealthChecks,
     observe,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
-    report::LoadReport,
     pool::{lease::Observers, members::Members, snapshot::Snapshot, watch::Watcher},
+    report::LoadReport,
 };
 
 pub use self::{
@@ -79,6 +80,10 @@ pub(crate) struct Shared {
     room: u32,
     /// Held while the next snapshot is built. Never on the request path.
     change: Mutex<Change>,
+    /// Parts of other modules that came with the builder, by type.
+    extras: http::Extensions,
+    /// Ends with the pool.
+    health: OnceLock<HealthChecks>,
     /// Ends with the pool.
     _watcher: Option<Watcher>,
 }
@@ -136,7 +141,11 @@ impl Pool {
             return Err(PickError::Unknown);
         }
         let tried = cx.tried.contains(id);
-        if tried || !entry.stats.enter(!Cause::Draining.bit(), entry.room, Some(cx.now)) {
+        if tried
+            || !entry
+                .stats
+                .enter(!Cause::Draining.bit(), entry.room, Some(cx.now))
+        {
             return Err(PickError::NoneAvailable {
                 known: snapshot.candidates.len(),
             });
@@ -229,10 +238,15 @@ impl Pool {
     /// Takes in a load report of an endpoint, polled or pushed; `false` if the
     /// endpoint is unknown. Reports that came with a response go through
     /// [`Lease::report`].
-    #[expect(clippy::must_use_candidate, reason = "a change; the answer is a courtesy")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "a change; the answer is a courtesy"
+    )]
     pub fn report(&self, id: &EndpointId, report: &LoadReport, now: Instant) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let Some(entry) = snapshot.entry(id) else { return false };
+        let Some(entry) = snapshot.entry(id) else {
+            return false;
+        };
         entry.stats.report(report, now);
         true
     }
@@ -278,6 +292,21 @@ impl Pool {
     #[must_use]
     pub fn explain(&self, cx: &PickCx<'_>) -> Explanation {
         explain::of(&self.shared.snapshot.load(), cx)
+    }
+
+    /// A part of another module that came with the builder.
+    #[cfg_attr(
+        not(feature = "affinity"),
+        expect(dead_code, reason = "features bring parts")
+    )]
+    pub(crate) fn extra<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.shared.extras.get()
+    }
+
+    /// What the pool's own health check knows, if it was built with one.
+    #[must_use]
+    pub fn health(&self) -> Option<&HealthChecks> {
+        self.shared.health.get()
     }
 
     /// A handle that does not keep the pool alive.

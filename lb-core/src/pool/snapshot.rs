@@ -28,13 +28,20 @@ impl Snapshot {
             .collect();
         let candidates = Candidates::new(entries, rules);
         let random = fastrand::u64(..);
-        let picker = if candidates.has_tiers() && !matches!(policy, PolicyConfig::PriorityTiers(_)) {
+        let picker = if candidates.has_tiers() && !matches!(policy, PolicyConfig::PriorityTiers(_))
+        {
             PriorityTiers::of(policy.clone()).build(&candidates, random)
         } else {
             policy.build(&candidates, random)
         };
         let timed = picker.times_requests();
-        Self { candidates, picker, policy: policy.name().to_owned(), timed, by_id: Arc::new(by_id) }
+        Self {
+            candidates,
+            picker,
+            policy: policy.name().to_owned(),
+            timed,
+            by_id: Arc::new(by_id),
+        }
     }
 
     /// The same members with their availability as it is now.
@@ -47,7 +54,9 @@ impl Snapshot {
         Self {
             candidates,
             picker,
-            policy: self.policy.clone(), timed: self.timed, by_id: Arc::clone(&self.by_id),
+            policy: self.policy.clone(),
+            timed: self.timed,
+            by_id: Arc::clone(&self.by_id),
         }
     }
 
@@ -75,7 +84,10 @@ impl Snapshot {
     fn enter(&self, index: usize, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
         let entry = self.candidates.entries.get(index)?;
         let timed = self.timed.then_some(cx.now);
-        entry.stats.enter(!Cause::HEALTH, entry.room, timed).then(|| Arc::clone(&entry.endpoint))
+        entry
+            .stats
+            .enter(!Cause::HEALTH, entry.room, timed)
+            .then(|| Arc::clone(&entry.endpoint))
     }
 
     #[cold]

@@ -129,7 +129,9 @@ fn member(endpoint: &Endpoint, now: std::time::Instant) -> EndpointStatus {
         latency_seconds: stats.peak_latency_seconds(now),
         failure_share: stats.failure_share(now),
         work: stats.work(now),
-        report: stats.load_report(now).map(|report| LoadReport::clone(&report)),
+        report: stats
+            .load_report(now)
+            .map(|report| LoadReport::clone(&report)),
         state: State::from_reasons(&reasons),
         draining: reasons.contains(&Cause::Draining),
         reasons,

@@ -36,7 +36,13 @@ impl RetryBudget {
     /// 0), over `ttl`, and how many per second are always allowed.
     #[must_use]
     pub fn new(ratio: f64, ttl: Duration, min_per_second: f64) -> Self {
-        let sane = |value: f64| if value.is_finite() { value.max(0.0) } else { 0.0 };
+        let sane = |value: f64| {
+            if value.is_finite() {
+                value.max(0.0)
+            } else {
+                0.0
+            }
+        };
         Self {
             ratio: sane(ratio),
             ttl,
@@ -86,11 +92,20 @@ impl RetryBudget {
     /// latest time seen.
     fn slot(&mut self, now: Instant) -> &mut Slot {
         let close = self.ttl / RESOLUTION;
-        let fresh = self.window.back().is_none_or(|last| now.saturating_duration_since(last.at) > close);
+        let fresh = self
+            .window
+            .back()
+            .is_none_or(|last| now.saturating_duration_since(last.at) > close);
         if fresh {
-            self.window.push_back(Slot { at: now, deposits: 0, withdrawals: 0 });
+            self.window.push_back(Slot {
+                at: now,
+                deposits: 0,
+                withdrawals: 0,
+            });
         }
-        self.window.back_mut().expect("invariant: a slot was just added if there was none")
+        self.window
+            .back_mut()
+            .expect("invariant: a slot was just added if there was none")
     }
 }
 

@@ -62,6 +62,10 @@ impl Table for KetamaRing {
 /// `host:port` as an nginx configuration would name it.
 pub(super) fn address(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
-    let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let default = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
     format!("{host}:{}", uri.port_u16().unwrap_or(default))
 }

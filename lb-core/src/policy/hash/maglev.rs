@@ -29,7 +29,10 @@ pub struct MaglevTable {
 
 /// A prime within reason.
 pub(super) fn is_size(n: u32) -> bool {
-    (3..=LARGEST).contains(&n) && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
+    (3..=LARGEST).contains(&n)
+        && (2..)
+            .take_while(|d| d * d <= n)
+            .all(|d| !n.is_multiple_of(d))
 }
 
 impl MaglevTable {
@@ -37,26 +40,42 @@ impl MaglevTable {
     /// endpoint has weight.
     pub fn new<'a>(endpoints: impl Iterator<Item = (&'a str, u32)>, size: u32) -> Self {
         let endpoints: Vec<_> = endpoints.collect();
-        let Some(most) = endpoints.iter().map(|(_, weight)| *weight).max().filter(|most| *most > 0) else {
-            return Self { places: Box::default() };
+        let Some(most) = endpoints
+            .iter()
+            .map(|(_, weight)| *weight)
+            .max()
+            .filter(|most| *most > 0)
+        else {
+            return Self {
+                places: Box::default(),
+            };
         };
-        let mut claims: Vec<Claim> = endpoints.iter().map(|(name, weight)| Claim::new(name, *weight, size)).collect();
+        let mut claims: Vec<Claim> = endpoints
+            .iter()
+            .map(|(name, weight)| Claim::new(name, *weight, size))
+            .collect();
         let mut places = vec![FREE; size as usize];
         let mut free = size;
         for round in 1u64.. {
             for (owner, claim) in (0u32..).zip(&mut claims) {
-                if round * u64::from(claim.weight) < claim.turns * u64::from(most) || claim.weight == 0 {
+                if round * u64::from(claim.weight) < claim.turns * u64::from(most)
+                    || claim.weight == 0
+                {
                     continue;
                 }
                 claim.turns += 1;
                 claim.take(&mut places, owner);
                 free -= 1;
                 if free == 0 {
-                    return Self { places: places.into() };
+                    return Self {
+                        places: places.into(),
+                    };
                 }
             }
         }
-        Self { places: places.into() }
+        Self {
+            places: places.into(),
+        }
     }
 
     /// Who has which place, as positions among the endpoints given.
@@ -86,7 +105,12 @@ impl Claim {
         let size = u64::from(size);
         let next = xxh64(name.as_bytes(), 0) % size;
         let skip = xxh64(name.as_bytes(), 1) % (size - 1) + 1;
-        Self { weight, turns: 0, next, skip }
+        Self {
+            weight,
+            turns: 0,
+            next,
+            skip,
+        }
     }
 
     /// Its next place that is free. There is one: size is prime, so that every
@@ -113,6 +137,8 @@ impl Table for MaglevTable {
         let mut state = key;
         let n = self.places.len();
         let other = |state: &mut u64| self.places[next_bits(state) as usize % n] as usize;
-        (0..PATIENCE).map(|_| other(&mut state)).find(|owner| admits(*owner))
+        (0..PATIENCE)
+            .map(|_| other(&mut state))
+            .find(|owner| admits(*owner))
     }
 }

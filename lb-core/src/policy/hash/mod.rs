@@ -34,7 +34,11 @@ pub use self::{
 ///
 /// Cost: O(1) for ring, ketama and Maglev; O(n) for rendezvous, and with a bound.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct ConsistentHash {
     /// How keys find their endpoints. Default: Maglev of 65,537 places.
@@ -45,7 +49,11 @@ pub struct ConsistentHash {
 
 /// How keys find their endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(tag = "kind", rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum HashAlgorithm {
     /// Envoy's ring of xxh64 points: only a lost endpoint's keys move.
@@ -75,13 +83,19 @@ impl ConsistentHash {
     /// A ring with `points` per unit of weight; 160 are usual.
     #[must_use]
     pub fn ring(points: u32) -> Self {
-        Self { algorithm: HashAlgorithm::Ring { points }, bound: None }
+        Self {
+            algorithm: HashAlgorithm::Ring { points },
+            bound: None,
+        }
     }
 
     /// nginx's ketama ring.
     #[must_use]
     pub fn ketama() -> Self {
-        Self { algorithm: HashAlgorithm::Ketama, bound: None }
+        Self {
+            algorithm: HashAlgorithm::Ketama,
+            bound: None,
+        }
     }
 
     /// A Maglev table of 65,537 places.
@@ -93,7 +107,10 @@ impl ConsistentHash {
     /// Highest random weight.
     #[must_use]
     pub fn rendezvous() -> Self {
-        Self { algorithm: HashAlgorithm::Rendezvous, bound: None }
+        Self {
+            algorithm: HashAlgorithm::Rendezvous,
+            bound: None,
+        }
     }
 
     /// No endpoint gets more than this multiple of its fair share, at least 1.
@@ -116,33 +133,64 @@ impl Policy for ConsistentHash {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if self.bound.is_some_and(|bound| !bound.is_finite() || bound < 1.0) {
-            return Err(ConfigError::Range { what: "bound", must: "at least 1" });
+        if self
+            .bound
+            .is_some_and(|bound| !bound.is_finite() || bound < 1.0)
+        {
+            return Err(ConfigError::Range {
+                what: "bound",
+                must: "at least 1",
+            });
         }
         match self.algorithm {
-            HashAlgorithm::Ring { points: 0 } => Err(ConfigError::Range { what: "points", must: "at least 1" }),
+            HashAlgorithm::Ring { points: 0 } => Err(ConfigError::Range {
+                what: "points",
+                must: "at least 1",
+            }),
             HashAlgorithm::Maglev { table_size } if !maglev::is_size(table_size) => {
-                Err(ConfigError::Range { what: "table_size", must: "a prime from 3 to 5,000,011" })
+                Err(ConfigError::Range {
+                    what: "table_size",
+                    must: "a prime from 3 to 5,000,011",
+                })
             }
             _ => Ok(()),
         }
     }
 
     fn build(&self, candidates: &Candidates, _random: u64) -> Arc<dyn Picker> {
-        let members: Vec<u32> =
-            (0..candidates.len() as u32).filter(|index| candidates.weight(*index as usize) > 0).collect();
-        let named = || members.iter().map(|i| (candidates.endpoint(*i as usize).id().as_str(), candidates.weight(*i as usize)));
+        let members: Vec<u32> = (0..candidates.len() as u32)
+            .filter(|index| candidates.weight(*index as usize) > 0)
+            .collect();
+        let named = || {
+            members.iter().map(|i| {
+                (
+                    candidates.endpoint(*i as usize).id().as_str(),
+                    candidates.weight(*i as usize),
+                )
+            })
+        };
         let table: Box<dyn Table> = match self.algorithm {
             HashAlgorithm::Ring { points } => Box::new(HashRing::new(named(), points)),
             HashAlgorithm::Maglev { table_size } => Box::new(MaglevTable::new(named(), table_size)),
             HashAlgorithm::Rendezvous => Box::new(Rendezvous::new(named())),
             HashAlgorithm::Ketama => {
                 let address = |i: &u32| ketama::address(candidates.endpoint(*i as usize).uri());
-                let named: Vec<_> = members.iter().map(|i| (address(i), candidates.weight(*i as usize))).collect();
-                Box::new(KetamaRing::new(named.iter().map(|(address, weight)| (address.as_str(), *weight))))
+                let named: Vec<_> = members
+                    .iter()
+                    .map(|i| (address(i), candidates.weight(*i as usize)))
+                    .collect();
+                Box::new(KetamaRing::new(
+                    named
+                        .iter()
+                        .map(|(address, weight)| (address.as_str(), *weight)),
+                ))
             }
         };
-        Arc::new(HashPicker { table, members: members.into(), bound: self.bound })
+        Arc::new(HashPicker {
+            table,
+            members: members.into(),
+            bound: self.bound,
+        })
     }
 }
 
@@ -164,11 +212,17 @@ impl Picker for HashPicker {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let key = cx.key();
         let found = match self.bound {
-            None => self.table.find(key, &mut |owner| candidates.admits_key(self.members[owner] as usize, cx)),
+            None => self.table.find(key, &mut |owner| {
+                candidates.admits_key(self.members[owner] as usize, cx)
+            }),
             Some(multiple) => {
                 let bound = Bound::new(candidates, multiple);
-                let admits = |index: usize| bound.admits(candidates, index) && candidates.admits_key(index, cx);
-                let found = self.table.find(key, &mut |owner| admits(self.members[owner] as usize));
+                let admits = |index: usize| {
+                    bound.admits(candidates, index) && candidates.admits_key(index, cx)
+                };
+                let found = self
+                    .table
+                    .find(key, &mut |owner| admits(self.members[owner] as usize));
                 // Few are left below the bound: look at everybody.
                 return found
                     .map(|owner| self.members[owner] as usize)
@@ -195,11 +249,17 @@ struct Bound {
 impl Bound {
     fn new(candidates: &Candidates, multiple: f64) -> Self {
         let sum = |what: &dyn Fn(usize) -> u32| -> f64 {
-            candidates.available().iter().map(|index| f64::from(what(*index as usize))).sum()
+            candidates
+                .available()
+                .iter()
+                .map(|index| f64::from(what(*index as usize)))
+                .sum()
         };
         let in_flight = sum(&|index| candidates.stats(index).in_flight());
         let weights = sum(&|index| candidates.weight(index)).max(1.0);
-        Self { per_weight: multiple * (in_flight + 1.0) / weights }
+        Self {
+            per_weight: multiple * (in_flight + 1.0) / weights,
+        }
     }
 
     fn admits(&self, candidates: &Candidates, index: usize) -> bool {

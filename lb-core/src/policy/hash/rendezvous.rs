@@ -20,7 +20,11 @@ pub struct Rendezvous(Box<[(u64, f64)]>);
 impl Rendezvous {
     /// These endpoints, by name and weight.
     pub fn new<'a>(endpoints: impl Iterator<Item = (&'a str, u32)>) -> Self {
-        Self(endpoints.map(|(name, weight)| (xxh3_64(name.as_bytes()), f64::from(weight))).collect())
+        Self(
+            endpoints
+                .map(|(name, weight)| (xxh3_64(name.as_bytes()), f64::from(weight)))
+                .collect(),
+        )
     }
 
     /// Whom a hash belongs to, as the position among the endpoints given.

@@ -103,13 +103,21 @@ impl<P: Position> Circle<P> {
             }
             *start = at as u32;
         }
-        Self { points: points.into(), starts: starts.into(), bits }
+        Self {
+            points: points.into(),
+            starts: starts.into(),
+            bits,
+        }
     }
 
     /// From the first point at or after `position` around the circle.
     pub(super) fn find(&self, position: P, admits: &mut dyn FnMut(usize) -> bool) -> Option<usize> {
         let mut at = *self.starts.get(position.high_bits(self.bits))? as usize;
-        while self.points.get(at).is_some_and(|(point, _)| *point < position) {
+        while self
+            .points
+            .get(at)
+            .is_some_and(|(point, _)| *point < position)
+        {
             at += 1;
         }
         let n = self.points.len();

@@ -1,0 +1,94 @@
+//! The frame itself, on programs that every Debian machine has.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use testkit::{Program, Ready, Server, StartError, port};
+
+fn web_server(port: u16) -> Result<Server, StartError> {
+    Server::of(&Program::new("python3", "python3"))
+        .args([
+            "-m",
+            "http.server",
+            "--bind",
+            "127.0.0.1",
+            &port.to_string(),
+        ])
+        .ready(Ready::Http {
+            port,
+            path: "/".into(),
+        })
+        .start()
+}
+
+#[test]
+fn a_missing_program_is_reported_with_the_command_that_installs_it() {
+    let error = Server::of(&Program::new("no-such-server", "no-such-package"))
+        .start()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no-such-server is not installed; install it with: \
+         apt-get install -y --no-install-recommends no-such-package"
+    );
+}
+
+#[test]
+fn a_server_answers_when_it_is_handed_over_and_its_log_is_kept() {
+    let server = web_server(port::free()).unwrap();
+    assert!(testkit::wait::until(Duration::from_secs(5), || server
+        .log()
+        .contains("GET / ")));
+}
+
+#[test]
+fn a_dropped_server_gives_its_port_back() {
+    let port = port::free();
+    drop(web_server(port).unwrap());
+    assert!(port::is_free(port));
+}
+
+#[test]
+fn a_process_that_ends_at_once_is_an_error_that_quotes_its_log() {
+    let error = Server::of(&Program::new("sh", "dash"))
+        .args(["-c", "echo out of paper; exit 3"])
+        .ready(Ready::Tcp { port: port::free() })
+        .start()
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("it ended") && text.contains("out of paper"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_process_that_never_gets_ready_is_given_up_after_its_limit() {
+    let error = Server::of(&Program::new("sleep", "coreutils"))
+        .args(["60"])
+        .ready(Ready::Log("never printed".into()))
+        .within(Duration::from_millis(50))
+        .start()
+        .unwrap_err();
+    assert!(error.to_string().contains("it took too long"));
+}
+
+#[test]
+fn a_frozen_server_goes_on_after_the_thaw() {
+    let port = port::free();
+    let server = web_server(port).unwrap();
+    server.freeze();
+    assert!(server.is_running());
+    server.thaw();
+    assert!(web_client_gets_an_answer(port).unwrap());
+}
+
+fn web_client_gets_an_answer(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer)?;
+    Ok(&answer == b"HTTP/1.0")
+}

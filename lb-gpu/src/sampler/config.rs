@@ -1,0 +1,153 @@
+//! Settings of a sampler, checked once.
+
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::health::HealthPolicy;
+use crate::tracker::TrackerConfig;
+
+/// How often to look, and how to judge what was seen.
+#[derive(Clone, Debug)]
+pub struct SamplerConfig {
+    pub(super) period: Duration,
+    pub(super) backoff: Backoff,
+    pub(super) tracker: TrackerConfig,
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A duration or count is zero.
+    #[error("{what} must not be zero")]
+    Zero {
+        /// Which one.
+        what: &'static str,
+    },
+    /// The sampling period is too short for a driver.
+    #[error("a sampling period of {period:?} is under the minimum of 100 ms")]
+    PeriodTooShort {
+        /// What was asked for.
+        period: Duration,
+    },
+}
+
+/// Collects the settings of a sampler.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct SamplerBuilder {
+    period: Duration,
+    backoff: Backoff,
+    tracker: TrackerConfig,
+}
+
+// === impl SamplerConfig ===
+
+impl SamplerConfig {
+    /// Starts from the defaults named at each setter.
+    pub fn builder() -> SamplerBuilder {
+        SamplerBuilder {
+            period: Duration::from_millis(500),
+            backoff: Backoff {
+                base: Duration::from_secs(1),
+                max: Duration::from_secs(60),
+            },
+            tracker: TrackerConfig::default(),
+        }
+    }
+}
+
+impl Default for SamplerConfig {
+    fn default() -> Self {
+        let SamplerBuilder {
+            period,
+            backoff,
+            tracker,
+        } = Self::builder();
+        Self {
+            period,
+            backoff,
+            tracker,
+        }
+    }
+}
+
+// === impl SamplerBuilder ===
+
+impl SamplerBuilder {
+    /// Pause between two looks; at least 100 ms. A snapshot turns stale after
+    /// three of them. Default: 500 ms.
+    pub fn period(mut self, period: Duration) -> Self {
+        self.period = period;
+        self.tracker.stale_after = period.saturating_mul(3);
+        self
+    }
+
+    /// Wait before a broken driver is opened again, doubling from `base` up to
+    /// `max`. Default: 1 s to 60 s.
+    pub fn reopen(mut self, base: Duration, max: Duration) -> Self {
+        self.backoff = Backoff { base, max };
+        self
+    }
+
+    /// Time constant of the load that is used for routing. Default: 5 s.
+    pub fn routing_tau(mut self, tau: Duration) -> Self {
+        self.tracker.routing_tau = tau;
+        self
+    }
+
+    /// Time constant of the load that is used for scaling. Default: 30 s.
+    pub fn scaling_tau(mut self, tau: Duration) -> Self {
+        self.tracker.scaling_tau = tau;
+        self
+    }
+
+    /// Age at which numbers mean nothing any more. Default: 15 s.
+    pub fn unknown_after(mut self, age: Duration) -> Self {
+        self.tracker.unknown_after = age;
+        self
+    }
+
+    /// How long a missing device stays visible. Default: 10 min.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.tracker.retention = retention;
+        self
+    }
+
+    /// Which signs lead to which health verdict.
+    pub fn health(mut self, policy: HealthPolicy) -> Self {
+        self.tracker.health = policy;
+        self
+    }
+
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a duration is zero or the period is under 100 ms.
+    pub fn build(self) -> Result<SamplerConfig, ConfigError> {
+        if self.period < Duration::from_millis(100) {
+            return Err(ConfigError::PeriodTooShort {
+                period: self.period,
+            });
+        }
+        for (what, value) in [
+            ("reopen base", self.backoff.base),
+            ("routing_tau", self.tracker.routing_tau),
+            ("scaling_tau", self.tracker.scaling_tau),
+            ("unknown_after", self.tracker.unknown_after),
+        ] {
+            if value.is_zero() {
+                return Err(ConfigError::Zero { what });
+            }
+        }
+        let Self {
+            period,
+            backoff,
+            tracker,
+        } = self;
+        Ok(SamplerConfig {
+            period,
+            backoff,
+            tracker,
+        })
+    }
+}
