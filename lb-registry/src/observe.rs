@@ -4,7 +4,7 @@
 //! lb_registry::observe::describe();
 //! ```
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge};
 
 const REGISTRATIONS: &str = "lb_registry_registrations_total";
 const HEARTBEAT_FAILURES: &str = "lb_registry_heartbeat_failures_total";
@@ -77,15 +77,13 @@ pub(crate) fn heartbeat_failed(service: &str) {
     counter!(HEARTBEAT_FAILURES, "service" => service.to_owned()).increment(1);
 }
 
-#[cfg(feature = "consul")]
 pub(crate) fn answer(service: &str, kind: &'static str) {
     counter!(ANSWERS, "service" => service.to_owned(), "kind" => kind).increment(1);
 }
 
-#[cfg(feature = "consul")]
 pub(crate) fn published(service: &str, instances: usize, stale: bool, denied: bool, held: usize) {
     let flag = |on: bool| f64::from(u8::from(on));
-    let labelled = |name: &'static str| gauge!(name, "service" => service.to_owned());
+    let labelled = |name: &'static str| metrics::gauge!(name, "service" => service.to_owned());
     labelled(INSTANCES).set(instances as f64);
     labelled(STALE).set(flag(stale));
     labelled(ALARM).set(flag(denied));
@@ -105,5 +103,5 @@ pub(crate) fn served(status: http::StatusCode) {
 
 #[cfg(feature = "server")]
 pub(crate) fn blocked(change: f64) {
-    gauge!(SERVER_BLOCKED).increment(change);
+    metrics::gauge!(SERVER_BLOCKED).increment(change);
 }

@@ -6,6 +6,7 @@ mod affinity;
 mod corpus;
 mod failover;
 mod hostile;
+mod http2;
 mod server;
 mod streams;
 mod support;

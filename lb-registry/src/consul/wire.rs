@@ -134,7 +134,7 @@ impl Entry {
         if self
             .checks
             .iter()
-            .any(|check| crate::catalog::is_maintenance(&check.check_id))
+            .any(|check| crate::catalog::maintenance::is_maintenance(&check.check_id))
         {
             return Status::Draining;
         }

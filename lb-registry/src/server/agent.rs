@@ -8,7 +8,40 @@ use super::reply::{Failure, Reply};
 use super::route::Agent;
 use super::view::AgentService;
 use super::{Call, decode};
-use crate::catalog::{CatalogError, CheckStatus, Health};
+use crate::catalog::{CatalogError, Check, CheckStatus, Health};
+
+/// How good an instance is, as one word and one HTTP status.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Grade {
+    Checked(CheckStatus),
+    Maintenance,
+}
+
+impl Grade {
+    fn of(health: &Health<'_>) -> Self {
+        match health.is_in_maintenance() {
+            true => Self::Maintenance,
+            false => Self::Checked(health.status()),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Checked(status) => status.as_str(),
+            Self::Maintenance => "maintenance",
+        }
+    }
+
+    fn code(self) -> StatusCode {
+        match self {
+            Self::Checked(CheckStatus::Passing) => StatusCode::OK,
+            Self::Checked(CheckStatus::Warning) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Checked(CheckStatus::Critical) | Self::Maintenance => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+}
 
 impl Call {
     pub(super) async fn agent(&self, resource: Agent) -> Result<Reply, Failure> {
@@ -108,7 +141,7 @@ impl Call {
     fn maintenance_reason(&self) -> Result<Option<&str>, Failure> {
         let text = self
             .query
-            .filled("enable")
+            .get("enable")
             .ok_or_else(|| Failure::bad("Missing value for enable"))?;
         let enable = Query::boolean(text)
             .ok_or_else(|| Failure::bad(format!("Invalid value for enable: {text:?}")))?;
@@ -181,11 +214,7 @@ impl Call {
         Ok(Reply::json(&self.filtered_map(checks)?))
     }
 
-    pub(super) fn check_view(
-        &self,
-        catalog: &crate::catalog::Catalog,
-        check: &crate::catalog::Check,
-    ) -> Value {
+    pub(super) fn check_view(&self, catalog: &crate::catalog::Catalog, check: &Check) -> Value {
         let service = check
             .service
             .as_ref()
@@ -201,7 +230,7 @@ impl Call {
         self.access.must_be_full()?;
         let (found, worst) = self.store().read(|catalog| {
             let health: Vec<_> = catalog.health(name).collect();
-            let worst = health.iter().map(Health::status).max();
+            let worst = health.iter().map(Grade::of).max();
             (
                 health
                     .iter()
@@ -224,36 +253,43 @@ impl Call {
             let health = catalog
                 .health(name)
                 .find(|one| one.service.definition.id == id)?;
-            Some((self.agent_health(&health), health.status()))
+            Some((self.agent_health(&health), Grade::of(&health)))
         });
         let nothing = json!({"AggregatedStatus": "critical", "Service": null, "Checks": null});
-        let (view, status) = found.map_or((nothing, None), |(view, status)| (view, Some(status)));
-        Ok(self.graded(status, &view, &format!("ServiceId {id} not found")))
+        let missing = format!("ServiceId {id} not found");
+        match found {
+            Some((view, status)) => Ok(self.graded(Some(status), &view, &missing)),
+            // The text form of "not found" is JSON all the same, as in Consul.
+            None if self.query.get("format") == Some("text") => {
+                let reply = Reply::json(&missing).status(StatusCode::NOT_FOUND);
+                Ok(reply.header(HeaderName::from_static("x-consul-reason"), &missing))
+            }
+            None => Ok(self.graded(None, &nothing, &missing)),
+        }
     }
 
     fn agent_health(&self, health: &Health<'_>) -> Value {
-        let tags = &health.service.definition.tags;
+        let own = health.service.definition.tags.as_slice();
+        let tags = |check: &Check| if check.service.is_some() { own } else { &[] };
         let checks = health
             .checks
             .iter()
-            .map(|check| self.shared.node.check(check, tags));
+            .map(|check| self.shared.node.check(check, tags(check)));
         json!({
-            "AggregatedStatus": health.status(),
+            "AggregatedStatus": Grade::of(health).as_str(),
             "Service": AgentService::of(health.service),
             "Checks": checks.collect::<Vec<_>>(),
         })
     }
 
     /// The status as an HTTP status, so that a script can ask with one line.
-    fn graded(&self, status: Option<CheckStatus>, view: &Value, not_found: &str) -> Reply {
+    fn graded(&self, status: Option<Grade>, view: &Value, not_found: &str) -> Reply {
         let (code, reason) = match status {
             None => (StatusCode::NOT_FOUND, not_found),
-            Some(CheckStatus::Passing) => (StatusCode::OK, "passing"),
-            Some(CheckStatus::Warning) => (StatusCode::TOO_MANY_REQUESTS, "warning"),
-            Some(CheckStatus::Critical) => (StatusCode::SERVICE_UNAVAILABLE, "critical"),
+            Some(grade) => (grade.code(), grade.as_str()),
         };
         let reply = match self.query.get("format") {
-            Some("text") => Reply::text(code, reason),
+            Some("text") => Reply::plain(reason).status(code),
             _ => Reply::json(view).status(code),
         };
         reply.header(HeaderName::from_static("x-consul-reason"), reason)

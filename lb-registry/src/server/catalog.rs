@@ -30,8 +30,7 @@ impl Call {
 
     async fn services(&self) -> Result<Reply, Failure> {
         self.wait(|catalog| catalog.indexes().services()).await?;
-        // The one node has no metadata that anybody could ask for.
-        let hidden = !self.access.is_full() || self.query.has("node-meta");
+        let hidden = !self.access.is_full() || !self.query.wants_this_node();
         let (index, names) = self.store().read(|catalog| {
             let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
             if !hidden {
@@ -48,11 +47,7 @@ impl Call {
     async fn service(&self, name: &str) -> Result<Reply, Failure> {
         named(name, "Missing service name")?;
         self.wait(|catalog| catalog.indexes().service(name)).await?;
-        let tags: Vec<&str> = self
-            .query
-            .all("tag")
-            .filter(|tag| !tag.is_empty())
-            .collect();
+        let tags: Vec<&str> = self.query.all("tag").collect();
         let (index, found) = self.store().read(|catalog| {
             let services = catalog.health(name).map(|one| one.service);
             let tagged = services.filter(|service| {
@@ -60,9 +55,15 @@ impl Call {
                 tags.iter()
                     .all(|tag| own.iter().any(|own| own.eq_ignore_ascii_case(tag)))
             });
-            let found: Vec<Value> = tagged
-                .map(|service| self.shared.node.flat(service))
+            let mut found: Vec<Value> = tagged
+                .map(|service| {
+                    let indexes = [service.create_index, service.modify_index];
+                    self.shared.node.flat(&service.definition, indexes)
+                })
                 .collect();
+            if name == CONSUL && found.is_empty() && tags.is_empty() {
+                found.push(self.shared.node.flat_consul());
+            }
             (catalog.indexes().service(name), found)
         });
         Ok(Reply::json(&self.visible(found)?).indexed(index))

@@ -57,7 +57,7 @@ impl Schema for RawService {
     ];
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct RawCheck {
     #[serde(rename = "ID")]
@@ -168,6 +168,9 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     use serde::de::Error;
     match Value::deserialize(deserializer)? {
         Value::String(text) if text.is_empty() => Ok(Duration::ZERO),
+        Value::String(text) if text.starts_with('-') => Err(D::Error::custom(format!(
+            "time: negative duration {text:?}"
+        ))),
         Value::String(text) => crate::duration::parse(&text).map_err(D::Error::custom),
         Value::Number(number) => match number.as_i64() {
             Some(nanos) => Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))),
@@ -189,14 +192,16 @@ pub(super) fn service(body: &[u8]) -> Result<Registration, Failure> {
         Ok((name, TaggedAddress { address, port }))
     });
     let tagged_addresses = tagged.collect::<Result<_, String>>().map_err(failed)?;
-    let checks = [raw.check]
+    let single = inner_check(raw.check).map_err(failed)?;
+    let several: Vec<RawCheck> = raw
+        .checks
         .into_iter()
-        .chain(raw.checks)
-        .filter(|check| !is_nothing(check));
-    let checks: Vec<RawCheck> = checks
-        .map(schema::decode)
+        .map(inner_check)
         .collect::<Result<_, _>>()
         .map_err(failed)?;
+    // Go's zero value of the single check means "no check".
+    let single = Some(single).filter(|check| *check != RawCheck::default());
+    let checks = several.into_iter().chain(single).collect();
     let weights = match raw.weights {
         Value::Null => None,
         weights => Some(schema::decode::<RawWeights>(weights).map_err(failed)?),
@@ -248,9 +253,15 @@ impl Registration {
     }
 }
 
-/// Go's zero value of a check means "no check".
-fn is_nothing(check: &Value) -> bool {
-    check.is_null() || check.as_object().is_some_and(serde_json::Map::is_empty)
+/// A check within a service has neither an id of its own other than `CheckID`, nor another service.
+fn inner_check(value: Value) -> Result<RawCheck, String> {
+    let has_id = value
+        .as_object()
+        .is_some_and(|fields| fields.contains_key("ID"));
+    match has_id {
+        true => Err("json: unknown field \"ID\"".into()),
+        false => schema::decode(value),
+    }
 }
 
 fn is_any_address(address: &str) -> bool {

@@ -98,11 +98,30 @@ impl Node {
             Self::And(a, b) => a.matches(value)? && b.matches(value)?,
             Self::Or(a, b) => a.matches(value)? || b.matches(value)?,
             Self::Not(inner) => !inner.matches(value)?,
-            Self::Test { selector, test } => match select(value, selector)? {
-                None => *test == Test::IsEmpty,
-                Some(found) => test.holds(found),
-            },
+            Self::Test { selector, test } => test_at(value, "", selector, test)?,
         })
+    }
+}
+
+/// Tests what the selector leads to. In a list of objects one that holds is enough; a missing key of the
+/// user's own is empty.
+fn test_at(value: &Value, parent: &str, selector: &[String], test: &Test) -> Result<bool, String> {
+    let Some((first, rest)) = selector.split_first() else {
+        return Ok(test.holds(value));
+    };
+    match value {
+        Value::Array(items) => {
+            let mut holds = false;
+            for item in items {
+                holds |= test_at(item, parent, selector, test)?;
+            }
+            Ok(holds)
+        }
+        _ => match value.get(first) {
+            Some(next) => test_at(next, first, rest, test),
+            None if FREE.contains(&parent) => Ok(*test == Test::IsEmpty),
+            None => Err(format!("Selector {first:?} is not valid")),
+        },
     }
 }
 
@@ -125,21 +144,6 @@ impl Test {
             },
         }
     }
-}
-
-/// `None` for a missing key of the user's own.
-fn select<'a>(value: &'a Value, selector: &[String]) -> Result<Option<&'a Value>, String> {
-    let mut found = value;
-    let mut parent = "";
-    for part in selector {
-        match found.get(part) {
-            Some(next) => found = next,
-            None if FREE.contains(&parent) => return Ok(None),
-            None => return Err(format!("Selector {:?} is not valid", selector.join("."))),
-        }
-        parent = part;
-    }
-    Ok(Some(found))
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -75,11 +75,7 @@ impl Call {
 
     fn instances(&self, catalog: &Catalog, name: &str, passing: bool) -> Vec<Value> {
         let node = &self.shared.node;
-        let tags: Vec<&str> = self
-            .query
-            .all("tag")
-            .filter(|tag| !tag.is_empty())
-            .collect();
+        let tags: Vec<&str> = self.query.all("tag").collect();
         if name == CONSUL && tags.is_empty() && catalog.health(CONSUL).next().is_none() {
             let own = json!({"Node": node.json(), "Service": node.consul(), "Checks": [node.serf_health()]});
             return vec![own];
@@ -135,7 +131,7 @@ impl Call {
     /// What the caller may see and asks for.
     pub(super) fn visible(&self, found: Vec<Value>) -> Result<Vec<Value>, Failure> {
         let filter = self.filter()?;
-        if !self.access.is_full() {
+        if !self.access.is_full() || !self.query.wants_this_node() {
             return Ok(Vec::new());
         }
         let Some(filter) = filter else {

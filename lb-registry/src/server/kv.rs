@@ -34,6 +34,11 @@ impl Call {
             let index = catalog.indexes().keys();
             if keys {
                 let found = catalog.keys(key).filter(|_| !hidden).map(|(key, _)| key);
+                let found: Vec<&str> = found.collect();
+                if found.is_empty() && !key.is_empty() {
+                    return Reply::empty().status(StatusCode::NOT_FOUND).indexed(index);
+                }
+                let found = found.into_iter();
                 return Reply::json(&folded(key, self.query.get("separator"), found))
                     .indexed(index);
             }
@@ -74,7 +79,7 @@ impl Call {
             KvWrite::Acquire("") | KvWrite::Release("") => {
                 return Err(Failure::internal("missing session"));
             }
-            KvWrite::Acquire(session) | KvWrite::Release(session) => is_uuid(session)?,
+            KvWrite::Acquire(session) => is_uuid(session)?,
             _ => {}
         }
         let value = self.body.to_vec();
@@ -82,7 +87,8 @@ impl Call {
             .store()
             .change(|catalog, now| catalog.put_key(key, value, flags, write, now))
         {
-            // A session that has ended gets no lock and holds none.
+            // A session that has ended holds no lock that it could give up, and gets none.
+            Err(CatalogError::UnknownSession(_)) if release.is_some() => Ok(Reply::json(&false)),
             Err(CatalogError::UnknownSession(id)) => {
                 Err(Failure::internal(format!("invalid session {id:?}")))
             }
@@ -97,7 +103,7 @@ impl Call {
         }
         let cas = self.number("cas")?;
         if recurse && cas.is_some() {
-            return Err(Failure::bad("Conflicting flags: recurse&cas"));
+            return Err(Failure::bad(conflict(cas, None, None) + "&recurse="));
         }
         self.access.must_be_full()?;
         let deleted = self.store().change(|catalog, _| match recurse {
@@ -127,7 +133,7 @@ fn conflict(cas: Option<u64>, acquire: Option<&str>, release: Option<&str>) -> S
     let cas = cas.map(|index| format!("cas={index}"));
     let acquire = acquire.map(|session| format!("acquire={session}"));
     let release = release.map(|session| format!("release={session}"));
-    let flags: Vec<String> = [cas, acquire, release].into_iter().flatten().collect();
+    let flags: Vec<String> = [acquire, cas, release].into_iter().flatten().collect();
     format!("Conflicting flags: {}", flags.join("&"))
 }
 

@@ -88,6 +88,12 @@ impl Query {
         }
     }
 
+    /// `false` if it asks for nodes with metadata that the one node here does not have.
+    pub(super) fn wants_this_node(&self) -> bool {
+        self.all("node-meta")
+            .all(|pair| pair.trim_end_matches(':') == "consul-network-segment")
+    }
+
     pub(super) fn consistency(&self) -> Result<Consistency, Failure> {
         match (self.has("stale"), self.has("consistent")) {
             (true, true) => Err(Failure::bad(

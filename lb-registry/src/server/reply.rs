@@ -40,6 +40,11 @@ impl Reply {
         .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
     }
 
+    /// Text without the charset, which some answers of Consul leave out.
+    pub(super) fn plain(text: &str) -> Self {
+        Self::bytes(text.to_owned().into()).header(header::CONTENT_TYPE, "text/plain")
+    }
+
     pub(super) fn json(value: &impl Serialize) -> Self {
         // Only maps with keys that are no strings fail, and there are none.
         let body = serde_json::to_vec(value).unwrap_or_default();

@@ -89,12 +89,7 @@ const KEY: &[Method] = &[Method::GET, Method::PUT, Method::DELETE];
 
 /// Finds the route; names in paths are percent-decoded.
 pub(super) fn find(path: &str) -> Result<Route, Failure> {
-    let not_found = || {
-        Failure(Reply::text(
-            http::StatusCode::NOT_FOUND,
-            "Invalid URL path: not a recognized HTTP API endpoint",
-        ))
-    };
+    let not_found = || Failure(Reply::empty().status(http::StatusCode::NOT_FOUND));
     let simple = |status| Route {
         resource: Resource::Status(status),
         methods: GET,

@@ -12,6 +12,8 @@ use super::reply::Failure;
 pub(super) trait Schema: DeserializeOwned + Default {
     /// Every field, as the struct spells it.
     const FIELDS: &'static [&'static str];
+    /// Whether a field that does not exist is an error.
+    const STRICT: bool = true;
 }
 
 pub(super) fn failed(why: impl std::fmt::Display) -> Failure {
@@ -43,13 +45,26 @@ pub(super) fn decode<T: Schema>(value: Value) -> Result<T, String> {
         let known = T::FIELDS
             .iter()
             .find(|field| field.eq_ignore_ascii_case(&plain));
-        let field = known.ok_or_else(|| format!("json: unknown field {name:?}"))?;
+        let Some(field) = known else {
+            if T::STRICT {
+                return Err(format!("json: unknown field {name:?}"));
+            }
+            continue;
+        };
         // Go leaves a field alone that is null.
         if !value.is_null() {
             renamed.insert((*field).to_owned(), value);
         }
     }
-    serde_json::from_value(Value::Object(renamed)).map_err(|error| format!("json: {error}"))
+    serde_json::from_value(Value::Object(renamed)).map_err(|error| {
+        let text = error.to_string();
+        // A bad duration is not a fault of the JSON, and Go says so.
+        if text.starts_with("time: ") {
+            text
+        } else {
+            format!("json: {text}")
+        }
+    })
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -33,6 +33,8 @@ struct Create {
 }
 
 impl Schema for Create {
+    // Consul's decoder is strict for registrations only.
+    const STRICT: bool = false;
     const FIELDS: &'static [&'static str] = &[
         "Name",
         "Node",

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::catalog::{
-    Check, CheckKind, CheckStatus, Entry, Service, Session, TaggedAddress, Weights,
+    Check, CheckKind, CheckStatus, Entry, Service, ServiceDefinition, Session, TaggedAddress,
+    Weights,
 };
 
 /// The one node of this server.
@@ -72,9 +73,18 @@ impl Node {
         })
     }
 
-    /// One service as the catalog lists it.
-    pub(super) fn flat(&self, service: &Service) -> Value {
-        let definition = &service.definition;
+    /// The server itself as the catalog lists it.
+    pub(super) fn flat_consul(&self) -> Value {
+        let definition = ServiceDefinition {
+            port: 8300,
+            meta: [("version".to_owned(), self.version.to_owned())].into(),
+            ..ServiceDefinition::new(CONSUL, CONSUL)
+        };
+        self.flat(&definition, [1, 1])
+    }
+
+    /// One service as the catalog lists it; `indexes` are those of its creation and its last change.
+    pub(super) fn flat(&self, definition: &ServiceDefinition, indexes: [u64; 2]) -> Value {
         json!({
             "ID": self.id,
             "Node": self.name,
@@ -94,8 +104,8 @@ impl Node {
             "ServiceEnableTagOverride": definition.enable_tag_override,
             "ServiceProxy": {"MeshGateway": {}, "Expose": {}},
             "ServiceConnect": {},
-            "CreateIndex": service.create_index,
-            "ModifyIndex": service.modify_index,
+            "CreateIndex": indexes[0],
+            "ModifyIndex": indexes[1],
         })
     }
 

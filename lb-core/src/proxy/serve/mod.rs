@@ -7,8 +7,10 @@
 //!
 //! - [`options`]: what can be set.
 //! - [`worker`]: one thread: accept, serve, stop.
+//! - [`connection`]: one client, HTTP/1.1 or HTTP/2.
 //! - [`pace`]: closes connections that send their head too slowly.
 
+mod connection;
 mod options;
 mod pace;
 mod worker;
