@@ -1,1 +1,55 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map
+//!
+//! | I want to…                                        | module        | floor  |
+//! |---------------------------------------------------|---------------|--------|
+//! | say what I want                                   | [`spec`]      | decide |
+//! | say what I see                                    | [`inputs`]    | decide |
+//! | get a decision and its reasons                    | [`decide()`], [`decision`] | decide |
+//! | add schedules, overrides, forecasts, budgets …     | [`policy`]    | decide |
+//! | start from a ready specification                  | [`presets`]   | decide |
+//! | try it on a day of load                           | `sim` (feature `sim`) | decide |
+//! | keep memory between decisions                     | [`state`]     | decide |
+//! | check single rules against Kubernetes             | [`hpa`]       | decide |
+//! | exact numbers and integer time                    | [`quantity`], [`time`] | decide |
+//! | decide again and again                            | [`run`]       | serve  |
+//! | read metrics                                      | [`source`]    | serve  |
+//! | carry decisions out                               | [`actuator`]  | serve  |
+//! | see metrics of the autoscaler itself              | [`observe`]   | serve  |
+//! | scale child processes                             | `process` (feature `process`) | edge |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod actuator;
+mod clock;
+mod decide;
+pub mod decision;
+pub mod hpa;
+pub mod inputs;
+pub mod observe;
+pub mod policy;
+pub mod presets;
+#[cfg(feature = "process")]
+pub mod process;
+pub mod quantity;
+pub mod run;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod source;
+pub mod spec;
+pub mod state;
+pub mod time;
+mod victims;
+
+pub use actuator::Actuator;
+pub use decide::decide;
+pub use decision::Decision;
+pub use inputs::{Inputs, Observation};
+#[cfg(feature = "process")]
+pub use process::LocalProcesses;
+pub use quantity::Quantity;
+pub use run::{Autoscaler, AutoscalerHandle};
+pub use source::MetricSource;
+pub use spec::Spec;
+pub use state::State;
+pub use time::UnixMillis;

@@ -1,1 +1,46 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map
+//!
+//! | I want to...                              | module        | floor  |
+//! |-------------------------------------------|---------------|--------|
+//! | name endpoints and read their counters    | [`endpoint`]  | decide |
+//! | know who gets the next request            | [`policy`]    | decide |
+//! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
+//! | read what endpoints report                | [`report`]    | decide |
+//! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
+//! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
+//! | probe endpoints                           | [`health`]    | edge   |
+//! | keep a client on its endpoint             | `affinity` (feature `affinity`) | decide |
+//! | forward HTTP and WebSocket                | `proxy` (feature `proxy`) | serve, edge |
+//! | export metrics                            | [`observe`]   | serve  |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "affinity")]
+pub mod affinity;
+pub mod candidates;
+mod clock;
+pub mod endpoint;
+mod error;
+pub mod health;
+#[cfg(feature = "rate-limit")]
+pub mod limit;
+pub mod observe;
+pub mod pick;
+pub mod policy;
+pub mod pool;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+pub mod report;
+mod sync;
+
+#[cfg(feature = "affinity")]
+pub use crate::affinity::Affinity;
+#[cfg(feature = "proxy")]
+pub use crate::proxy::ReverseProxy;
+pub use crate::{
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Outcome},
+    error::{ConfigError, PickError},
+    pick::PickCx,
+    pool::{Lease, Pool, PoolStatus, WeakPool},
+};

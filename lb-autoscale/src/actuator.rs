@@ -1,0 +1,88 @@
+//! What carries a decision out.
+//!
+//! An [`Actuator`] reports the fleet and changes it. [`DryRun`] only remembers
+//! what it was told: the default way to try a specification. Local processes
+//! are in `process` (feature `process`).
+//!
+//! ```
+//! use lb_autoscale::actuator::{Actuator, DryRun};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let mut fleet = DryRun::new(3);
+//! assert_eq!(fleet.observe().await?.replicas, 3);
+//! # Ok::<(), lb_autoscale::actuator::ActuatorError>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::future::Future;
+
+use crate::decision::Decision;
+use crate::source::Fleet;
+
+/// Carries decisions out. Called from one loop, under a deadline.
+pub trait Actuator: Send {
+    /// The fleet as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ActuatorError`]; the loop then decides nothing and tries again.
+    fn observe(&mut self) -> impl Future<Output = Result<Fleet, ActuatorError>> + Send;
+
+    /// Moves the fleet to `decision.desired`, stopping `decision.victims` first.
+    /// Must return soon: draining goes on in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`ActuatorError`]; the loop then forgets the change and decides anew.
+    fn apply(
+        &mut self,
+        decision: &Decision,
+    ) -> impl Future<Output = Result<(), ActuatorError>> + Send;
+}
+
+/// Why a fleet could not be seen or changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActuatorError {
+    /// It does not answer, or not in time. Passes by itself.
+    #[error("it is unavailable: {0}")]
+    Unavailable(String),
+    /// We may not. Needs a human.
+    #[error("it is forbidden: {0}")]
+    Forbidden(String),
+    /// Somebody else changed it at the same time. Passes by itself.
+    #[error("somebody else changed it: {0}")]
+    Conflict(String),
+    /// Acting would be wrong, for example because another autoscaler owns the target.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// Remembers the count and does nothing.
+#[derive(Clone, Debug)]
+pub struct DryRun {
+    replicas: u32,
+}
+
+impl DryRun {
+    /// Starts from `replicas`.
+    #[must_use]
+    pub fn new(replicas: u32) -> Self {
+        Self { replicas }
+    }
+}
+
+impl Actuator for DryRun {
+    async fn observe(&mut self) -> Result<Fleet, ActuatorError> {
+        Ok(Fleet {
+            replicas: self.replicas,
+            ..Fleet::default()
+        })
+    }
+
+    async fn apply(&mut self, decision: &Decision) -> Result<(), ActuatorError> {
+        self.replicas = decision.desired;
+        Ok(())
+    }
+}

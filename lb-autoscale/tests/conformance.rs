@@ -1,0 +1,37 @@
+//! Every case of the corpus in `tests/data` decides as Kubernetes does.
+
+#[path = "../examples/conformance/build.rs"]
+mod build;
+#[path = "../examples/conformance/cases.rs"]
+mod cases;
+#[path = "../examples/conformance/check.rs"]
+mod check;
+#[path = "../examples/conformance/whole.rs"]
+mod whole;
+
+use serde_json::Value;
+
+fn corpus() -> Vec<Value> {
+    serde_json::from_str(include_str!("data/hpa-cases.json")).expect("the corpus is JSON")
+}
+
+#[test]
+fn every_case_of_the_corpus_decides_as_kubernetes_does() {
+    let cases = corpus();
+    let failures: Vec<String> = cases
+        .iter()
+        .filter_map(|case| Some(format!("{}: {}", case["name"], check::check(case).err()?)))
+        .collect();
+    assert!(cases.len() >= 175, "the corpus shrank to {}", cases.len());
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn a_wrong_expectation_is_noticed() {
+    let mut case = corpus()
+        .into_iter()
+        .find(|case| case["expected"]["desired_replicas"].is_u64())
+        .unwrap();
+    case["expected"]["desired_replicas"] = 12_345.into();
+    assert!(check::check(&case).is_err());
+}

@@ -1,0 +1,170 @@
+//! The loop under failing sources and actuators, in paused time.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lb_autoscale::actuator::{ActuatorError, DryRun};
+use lb_autoscale::decision::Reason;
+use lb_autoscale::source::{Fleet, Gauges, from_fn};
+use lb_autoscale::spec::{Metric, Policy, ScalingRules};
+use lb_autoscale::{Actuator, Autoscaler, Decision, Spec, UnixMillis};
+
+/// A clock that follows tokio's paused time.
+fn paused_clock() -> impl Fn() -> UnixMillis + Send + Sync {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests' one clock: tokio's, paused"
+    )]
+    let now = tokio::time::Instant::now;
+    let start = now();
+    move || UnixMillis::from_secs(1_000_000) + (now() - start)
+}
+
+fn spec() -> Spec {
+    Spec::builder("simulation")
+        .replicas(1..=50)
+        .metric(Metric::external("active").average_value(8.0))
+        .scale_up(ScalingRules::default().policy(Policy::pods(2, Duration::from_secs(60))))
+        .scale_down(ScalingRules::default().stabilization_window(Duration::ZERO))
+        .build()
+        .unwrap()
+}
+
+/// A dry run that can be broken.
+#[derive(Clone, Debug)]
+struct Breakable {
+    inner: Arc<Mutex<DryRun>>,
+    broken: Arc<AtomicBool>,
+}
+
+impl Actuator for Breakable {
+    async fn observe(&mut self) -> Result<Fleet, ActuatorError> {
+        let mut inner = self.inner.lock().unwrap().clone();
+        inner.observe().await
+    }
+
+    async fn apply(&mut self, decision: &Decision) -> Result<(), ActuatorError> {
+        // Relaxed: one flag, nothing is ordered by it.
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(ActuatorError::Unavailable("the test says so".into()));
+        }
+        let mut inner = self.inner.lock().unwrap().clone();
+        inner.apply(decision).await?;
+        *self.inner.lock().unwrap() = inner;
+        Ok(())
+    }
+}
+
+fn breakable(replicas: u32) -> Breakable {
+    Breakable {
+        inner: Arc::new(Mutex::new(DryRun::new(replicas))),
+        broken: Arc::default(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actuator_failing_for_five_minutes_is_reported_and_then_catches_up() {
+    let gauges = Gauges::default();
+    gauges.set("active", 80.0);
+    let actuator = breakable(1);
+    actuator.broken.store(true, Ordering::Relaxed);
+    let handle = Autoscaler::new(spec(), gauges, actuator.clone())
+        .clock(paused_clock())
+        .run();
+
+    tokio::time::advance(Duration::from_secs(1)).await;
+    for _ in 0..20 {
+        handle.next_decision().await;
+    }
+    let status = handle.status();
+    assert!(status.failures_in_a_row >= 20, "{status:?}");
+    assert!(status.error.unwrap().contains("FailedUpdateScale"));
+    let able = status.decisions[0].conditions.able_to_scale.unwrap();
+    assert_eq!(
+        (able.status, able.reason),
+        (false, Reason::FailedUpdateScale)
+    );
+    assert_eq!(
+        status.decisions[0].desired, 3,
+        "failed changes must not use up the rate limit"
+    );
+
+    actuator.broken.store(false, Ordering::Relaxed);
+    handle.next_decision().await;
+    handle.next_decision().await;
+    let status = handle.status();
+    assert_eq!(
+        (status.decisions[0].current, status.failures_in_a_row),
+        (3, 0)
+    );
+    assert_eq!(
+        status.decisions[0].desired, 3,
+        "the change that happened does count"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_or_reports_nan_holds_the_count() {
+    for broken in ["hangs", "nan"] {
+        let source = from_fn(move |_fleet| async move {
+            if broken == "hangs" {
+                std::future::pending::<()>().await;
+            }
+            [(
+                "active".to_owned(),
+                lb_autoscale::Observation::value(f64::NAN),
+            )]
+            .into()
+        });
+        let handle = Autoscaler::new(spec(), source, DryRun::new(7))
+            .clock(paused_clock())
+            .run();
+        handle.next_decision().await;
+        let latest = handle.latest().unwrap();
+        assert_eq!(latest.desired, 7, "{broken}");
+        assert!(
+            latest
+                .error
+                .as_ref()
+                .is_some_and(|error| error.starts_with("active")),
+            "{latest:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_loop_goes_on_with_its_rate_limits() {
+    let gauges = Gauges::default();
+    gauges.set("active", 400.0);
+    let actuator = breakable(1);
+    let first = Autoscaler::new(spec(), gauges.clone(), actuator.clone())
+        .clock(paused_clock())
+        .run();
+    first.next_decision().await;
+    let stored = serde_json::to_string(&first.state()).unwrap();
+    drop(first);
+
+    let second = Autoscaler::new(spec(), gauges, actuator)
+        .state(serde_json::from_str(&stored).unwrap())
+        .clock(paused_clock())
+        .run();
+    second.next_decision().await;
+    let latest = second.latest().unwrap();
+    assert_eq!((latest.current, latest.desired), (3, 3), "{}", latest.why());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_specification_is_in_force_at_once() {
+    let gauges = Gauges::default();
+    gauges.set("active", 8.0);
+    let handle = Autoscaler::new(spec(), gauges, DryRun::new(1))
+        .interval(Duration::from_secs(3_600))
+        .clock(paused_clock())
+        .run();
+    handle.next_decision().await;
+    handle.configure(spec().to_builder().replicas(4..=50).build().unwrap());
+    handle.next_decision().await;
+    assert_eq!(handle.latest().unwrap().desired, 4);
+}

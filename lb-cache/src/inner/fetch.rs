@@ -1,0 +1,360 @@
+//! One flight: ask the tiers below, load, keep, and fill the tiers that missed.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::Inner;
+use super::below::{Answer, Below, Held, Write};
+use crate::cache::LoadFn;
+use crate::clock;
+use crate::error::CacheError;
+use crate::flight::{Outcome, Pilot};
+use crate::freshness::Age;
+use crate::local::Entry;
+use crate::source::{Found, Loaded, Previous};
+
+/// One flight, from its start to its landing; who waits does not wait for the fills.
+pub(super) async fn fly<K, V>(inner: Arc<Inner<K, V>>, pilot: Pilot<K, V>, load: Option<LoadFn<V>>)
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    if let Some(value) = inner.landed_meanwhile(pilot.key()) {
+        return pilot.land(Ok(Some(value)));
+    }
+    let previous = inner.previous(pilot.key());
+    let consulted = inner.consult(pilot.key(), previous.is_some()).await;
+    inner.finish(pilot, consulted, previous, load).await;
+}
+
+/// What the tiers below said.
+pub(super) struct Consulted<V> {
+    wire: Option<Bytes>,
+    found: Option<Held<V>>,
+    /// Something older that may stand in.
+    fallback: Option<Held<V>>,
+    /// The generation that each tier asked and found wanting still holds.
+    seen: Vec<Option<Bytes>>,
+}
+
+impl<V> Consulted<V> {
+    pub(super) fn nothing() -> Self {
+        Self {
+            wire: None,
+            found: None,
+            fallback: None,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes the answer of the next tier; `true` if no further one need be asked.
+    /// A refresh does not take what is ageing itself.
+    pub(super) fn take(&mut self, answer: Answer<V>, refresh: bool) -> bool {
+        match answer {
+            Answer::Silent => self.seen.push(None),
+            Answer::Miss(generation) => self.seen.push(Some(generation)),
+            Answer::Held(held) if held.is_fresh() && !(refresh && held.ageing) => {
+                self.found = Some(held);
+            }
+            Answer::Held(held) => {
+                self.seen.push(Some(held.generation.clone()));
+                self.fallback.get_or_insert(held);
+            }
+        }
+        self.found.is_some()
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    async fn consult(&self, key: &K, refresh: bool) -> Consulted<V> {
+        self.consult_the_rest(key, Consulted::nothing(), refresh)
+            .await
+    }
+
+    /// Asks the tiers, from the first that has not been asked.
+    pub(super) async fn consult_the_rest(
+        &self,
+        key: &K,
+        mut consulted: Consulted<V>,
+        refresh: bool,
+    ) -> Consulted<V> {
+        let Some((below, wire)) = self
+            .below
+            .as_ref()
+            .and_then(|below| Some((below, below.key(key)?)))
+        else {
+            return consulted;
+        };
+        for level in below.levels.iter().skip(consulted.seen.len()) {
+            if consulted.found.is_some() || consulted.take(below.ask(level, &wire).await, refresh) {
+                break;
+            }
+        }
+        consulted.wire = Some(wire);
+        consulted
+    }
+
+    /// Ends a flight after the tiers below were asked.
+    pub(super) async fn finish(
+        &self,
+        pilot: Pilot<K, V>,
+        mut consulted: Consulted<V>,
+        previous: Option<Previous<V>>,
+        load: Option<LoadFn<V>>,
+    ) {
+        let (outcome, write) = match (consulted.found.take(), load) {
+            (Some(held), _) => self.adopt(&pilot, held),
+            (None, Some(load)) => {
+                self.load_and_keep(&pilot, load, previous, consulted.fallback.take())
+                    .await
+            }
+            (None, None) => (
+                self.stand_in(&pilot, consulted.fallback.take())
+                    .unwrap_or(Ok(None)),
+                None,
+            ),
+        };
+        pilot.land(outcome);
+        if let (Some(below), Some(write)) = (&self.below, write) {
+            self.fill(below, &consulted, &write).await;
+        }
+    }
+
+    async fn fill(&self, below: &Below<K, V>, consulted: &Consulted<V>, write: &Write<V>) {
+        let Some(wire) = &consulted.wire else { return };
+        for (level, seen) in below.levels.iter().zip(&consulted.seen) {
+            if let Some(seen) = seen {
+                below
+                    .fill(&self.policy, level, wire, write, seen.clone())
+                    .await;
+            }
+        }
+    }
+
+    /// A value that landed between the caller's look and the start of this flight.
+    pub(super) fn landed_meanwhile(&self, key: &K) -> Option<Arc<V>> {
+        let entry = self.store.get(key)?;
+        (entry.life.age(self.clock.exact()) == Age::Fresh)
+            .then_some(entry.value)
+            .flatten()
+    }
+
+    /// What the local tier still holds of a key.
+    fn previous(&self, key: &K) -> Option<Previous<V>> {
+        let entry = self.store.get(key)?;
+        let usable = entry.life.age(self.clock.exact()) != Age::Dead;
+        let value = entry.value.filter(|_| usable)?;
+        Some(Previous {
+            value,
+            etag: entry.etag,
+        })
+    }
+
+    /// Takes over what a lower tier holds. Its life here never exceeds its life there.
+    fn adopt(&self, pilot: &Pilot<K, V>, held: Held<V>) -> (Outcome<V>, Option<Write<V>>) {
+        let kept = self.keep(pilot, held.value.clone(), held.etag.clone(), held.remaining);
+        let write = Write {
+            value: held.value.clone(),
+            etag: held.etag,
+            cap: held.remaining,
+        };
+        (Ok(held.value), kept.then_some(write))
+    }
+
+    async fn load_and_keep(
+        &self,
+        pilot: &Pilot<K, V>,
+        load: LoadFn<V>,
+        previous: Option<Previous<V>>,
+        fallback: Option<Held<V>>,
+    ) -> (Outcome<V>, Option<Write<V>>) {
+        if previous.is_some() {
+            self.counters.refreshes.add(1);
+        }
+        let previous = previous.or_else(|| fallback.as_ref().and_then(as_previous));
+        let held = previous
+            .as_ref()
+            .map(|previous| (Arc::clone(&previous.value), previous.etag.clone()));
+        match self
+            .load(load, previous)
+            .await
+            .and_then(|loaded| self.settle(loaded, held))
+        {
+            Ok(write) => {
+                let kept = self.keep(pilot, write.value.clone(), write.etag.clone(), write.cap);
+                (Ok(write.value.clone()), kept.then_some(write))
+            }
+            Err(error) => {
+                self.throttle(pilot);
+                (self.stand_in(pilot, fallback).unwrap_or(Err(error)), None)
+            }
+        }
+    }
+
+    /// Runs a loader under the limits on loads.
+    async fn load(
+        &self,
+        load: LoadFn<V>,
+        previous: Option<Previous<V>>,
+    ) -> Result<Loaded<V>, CacheError> {
+        let limits = self.policy.load;
+        let permit = timeout(limits.hard, self.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            return Err(CacheError::Overloaded {
+                limit: limits.concurrent,
+            });
+        };
+        let counters = &self.counters;
+        counters.loads.add(1);
+        let _panic = PanicCounter(self);
+        let begin = clock::now();
+        let loaded = timeout(limits.hard, load(previous)).await;
+        counters
+            .load_latency
+            .record(clock::now().saturating_duration_since(begin));
+        match loaded {
+            Ok(Ok(loaded)) => Ok(loaded),
+            Ok(Err(error)) => {
+                counters.failed.add(1);
+                Err(CacheError::load(error))
+            }
+            Err(_) => {
+                counters.timed_out.add(1);
+                Err(CacheError::TimedOut { after: limits.hard })
+            }
+        }
+    }
+
+    /// Turns what a loader brought into what shall be written.
+    fn settle(
+        &self,
+        loaded: Loaded<V>,
+        held: Option<(Arc<V>, Option<Arc<str>>)>,
+    ) -> Result<Write<V>, CacheError> {
+        let Loaded {
+            found,
+            ttl: cap,
+            etag,
+        } = loaded;
+        let (value, etag) = match (found, held) {
+            (Found::Value(value), _) => (Some(value), etag),
+            (Found::Unchanged, Some((value, old))) => (Some(value), etag.or(old)),
+            (Found::Absent, _) => (None, None),
+            (Found::Unchanged, None) => {
+                self.counters.failed.add(1);
+                return Err(CacheError::load(
+                    "the source answered `unchanged`, but nothing is held",
+                ));
+            }
+        };
+        let counter = if value.is_some() {
+            &self.counters.loaded
+        } else {
+            &self.counters.absent
+        };
+        counter.add(1);
+        Ok(Write { value, etag, cap })
+    }
+
+    /// Keeps a value, or that there is none, in the local tier; `false` if the
+    /// key was changed during the flight.
+    fn keep(
+        &self,
+        pilot: &Pilot<K, V>,
+        value: Option<Arc<V>>,
+        etag: Option<Arc<str>>,
+        cap: Option<Duration>,
+    ) -> bool {
+        let key = pilot.key();
+        let kept = match value {
+            Some(value) => {
+                let entry = Entry {
+                    value: Some(value),
+                    life: self.local_life(cap),
+                    etag,
+                };
+                pilot.commit(|| {
+                    self.negatives.remove(key);
+                    self.store.insert(key.clone(), entry);
+                })
+            }
+            None => pilot.commit(|| {
+                self.store.remove(key);
+                if let Some(life) = self.negative_life(cap) {
+                    self.negatives.insert(
+                        key.clone(),
+                        Entry {
+                            value: None,
+                            life,
+                            etag: None,
+                        },
+                    );
+                }
+            }),
+        };
+        if !kept {
+            self.counters.outdated.add(1);
+        }
+        self.sweep_now_and_then();
+        kept
+    }
+
+    /// Serves something older from a lower tier, if the policy allows, and asks
+    /// nobody again for a while.
+    fn stand_in(&self, pilot: &Pilot<K, V>, fallback: Option<Held<V>>) -> Option<Outcome<V>> {
+        let stale = self.policy.stale?;
+        let held = fallback?;
+        let mut life = self.local_life(Some(stale.throttle));
+        life.dead_from = life.stale_from;
+        let entry = Entry {
+            value: Some(held.value.clone()?),
+            life,
+            etag: held.etag,
+        };
+        self.counters.stale_served.add(1);
+        pilot.commit(|| self.store.insert(pilot.key().clone(), entry));
+        Some(Ok(held.value))
+    }
+
+    /// After a failed load nobody tries again for a while, if a value can stand in.
+    fn throttle(&self, pilot: &Pilot<K, V>) {
+        let Some(stale) = self.policy.stale else {
+            return;
+        };
+        let now = self.clock.exact();
+        pilot.commit(|| {
+            if let Some(mut entry) = self.store.get(pilot.key())
+                && entry.life.age(now) != Age::Dead
+            {
+                entry.life = entry.life.throttled(now, stale.throttle);
+                self.store.insert(pilot.key().clone(), entry);
+            }
+        });
+    }
+}
+
+fn as_previous<V>(held: &Held<V>) -> Option<Previous<V>> {
+    Some(Previous {
+        value: held.value.clone()?,
+        etag: held.etag.clone(),
+    })
+}
+
+/// Counts a panic of the loader when it unwinds.
+struct PanicCounter<'a, K, V>(&'a Inner<K, V>);
+
+impl<K, V> Drop for PanicCounter<'_, K, V> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.counters.panicked.add(1);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The tiers beyond this process: places that hold bytes under keys.
+//!
+//! A [`Tier`] is small and object-safe, so that anything can be one. The cache
+//! stands in front of it with a deadline on each call and a breaker, and repairs
+//! it after an outage, so a tier need not. What it must do: keep the newest of
+//! two writes it acknowledged, and refuse a conditional write when the
+//! generation of what it holds has changed.
+//!
+//! ```
+//! use lb_cache::tier::{MemoryTier, Tier, When};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), lb_cache::tier::TierError> {
+//! let tier = MemoryTier::new(100);
+//! tier.put("k".into(), "v".into(), None, When::Always).await?;
+//! assert_eq!(tier.get("k".into()).await?, Some("v".into()));
+//! # Ok(()) }
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::BoxError;
+use crate::source::BoxFuture;
+
+mod chaos;
+mod memory;
+
+pub use chaos::{Chaos, ChaosTier};
+pub use memory::MemoryTier;
+
+/// A place that holds bytes under keys.
+pub trait Tier: Send + Sync + 'static {
+    /// What to call it in statistics.
+    fn name(&self) -> &'static str;
+
+    /// The bytes of a key.
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, TierError>>;
+
+    /// The bytes of many keys, in their order. Default: one after the other.
+    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, TierError>> {
+        Box::pin(async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.get(key).await?);
+            }
+            Ok(values)
+        })
+    }
+
+    /// Writes; `ttl` is when the tier may forget. `false` if the condition did not hold.
+    fn put(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        ttl: Option<Duration>,
+        when: When,
+    ) -> BoxFuture<'_, Result<bool, TierError>>;
+
+    /// Removes every key that begins with `prefix`.
+    fn clear(&self, prefix: Bytes) -> BoxFuture<'_, Result<(), TierError>>;
+
+    /// How many parts of this tier fail on their own. Default: 1.
+    fn fault_domains(&self) -> usize {
+        1
+    }
+
+    /// The part that holds `key`, below [`Tier::fault_domains`]. Default: 0.
+    fn fault_domain(&self, _key: &[u8]) -> usize {
+        0
+    }
+}
+
+/// The condition of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum When {
+    /// None.
+    Always,
+    /// Only if the tier still holds these generation bytes
+    /// (see [`crate::envelope::generation_bytes`]); empty if it held nothing.
+    Unchanged(Bytes),
+}
+
+/// Why a tier did not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TierError {
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// It failed often, and is left alone for a while; see [`crate::breaker`].
+    #[error("left alone after failures")]
+    LeftAlone,
+    /// It has no room, and refuses writes.
+    #[error("no room")]
+    Full,
+    /// It cannot be reached, or failed.
+    #[error("the tier failed")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// Something else than a value stands under this key. Counts as a miss.
+    #[error("not a value")]
+    NotAValue,
+    /// Too large for this tier.
+    #[error("{bytes} bytes are too large")]
+    TooLarge {
+        /// The size.
+        bytes: usize,
+    },
+}
+
+impl TierError {
+    /// Wraps the error of a client.
+    pub fn failed(error: impl Into<BoxError>) -> Self {
+        Self::Failed(Arc::from(error.into()))
+    }
+
+    /// `true` if the tier is in trouble, and not just this value.
+    pub(crate) fn is_trouble(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Failed(_))
+    }
+}

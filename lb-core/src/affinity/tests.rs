@@ -1,0 +1,128 @@
+use http::header;
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: u64 = 1_800_000_000;
+const KEY: &str = "a secret of sixteen bytes";
+
+fn affinity() -> Affinity {
+    Affinity::cookie("lb", KEY)
+}
+
+fn value(affinity: &Affinity, id: &str, incarnation: u64) -> String {
+    affinity.keys.seal(id, incarnation, NOW / 60 + 60).unwrap()
+}
+
+fn read(affinity: &Affinity, cookies: &[&str], now: u64) -> Option<Binding> {
+    let mut headers = HeaderMap::new();
+    for cookie in cookies {
+        headers.append(header::COOKIE, HeaderValue::from_str(cookie).unwrap());
+    }
+    affinity.binding(&headers, now)
+}
+
+#[test]
+fn a_binding_comes_back_as_it_was_made() {
+    let affinity = affinity();
+    let cookie = format!("a=1; lb={}; b=2", value(&affinity, "sim-1", 7));
+    let token = read(&affinity, &[&cookie], NOW).unwrap();
+    assert_eq!((token.id.as_str(), token.incarnation), ("sim-1", 7));
+}
+
+#[test]
+fn a_binding_is_renewed_in_its_second_half() {
+    let affinity = affinity().lifetime(Duration::from_secs(7_200));
+    let cookie = format!(
+        "lb={}",
+        affinity.keys.seal("sim-1", 0, NOW / 60 + 120).unwrap()
+    );
+    let token = read(&affinity, &[&cookie], NOW).unwrap();
+    assert!(!affinity.is_due(&token, NOW + 3_540));
+    assert!(affinity.is_due(&token, NOW + 3_660));
+}
+
+#[test]
+fn the_value_does_not_show_the_endpoint() {
+    let value = value(&affinity(), "simulation-instance-1", 7);
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, value);
+    let bytes = bytes.unwrap();
+    assert!(!bytes.windows(3).any(|window| window == b"sim"));
+}
+
+#[test]
+fn an_expired_binding_is_none() {
+    let affinity = affinity();
+    let cookie = format!("lb={}", value(&affinity, "sim-1", 7));
+    assert!(read(&affinity, &[&cookie], NOW + 3_599).is_some());
+    assert!(read(&affinity, &[&cookie], NOW + 3_660).is_none());
+}
+
+#[test]
+fn the_first_valid_of_several_cookies_counts() {
+    let affinity = affinity();
+    let (one, two) = (value(&affinity, "one", 0), value(&affinity, "two", 0));
+    let cookies = [format!("lb=forged; lb={one}"), format!("lb={two}")];
+    let token = read(&affinity, &[&cookies[0], &cookies[1]], NOW).unwrap();
+    assert_eq!(token.id, "one");
+}
+
+#[test]
+fn keys_rotate_without_losing_a_session() {
+    let old = affinity();
+    let new = Affinity::cookie("lb", "another secret of bytes").also_accept(KEY);
+    let cookie = format!("lb={}", value(&old, "sim-1", 7));
+    let token = read(&new, &[&cookie], NOW).unwrap();
+    assert!(token.former_key && new.is_due(&token, NOW));
+    let after = Affinity::cookie("lb", "another secret of bytes");
+    assert!(read(&after, &[&cookie], NOW).is_none());
+}
+
+#[test]
+fn weak_settings_are_refused() {
+    assert!(affinity().check().is_ok());
+    assert!(Affinity::cookie("lb", "short").check().is_err());
+    assert!(Affinity::cookie("l b", KEY).check().is_err());
+    assert!(affinity().also_accept("short").check().is_err());
+    assert!(affinity().lifetime(Duration::from_secs(5)).check().is_err());
+}
+
+#[test]
+fn a_name_too_long_for_a_cookie_is_never_bound() {
+    assert!(affinity().keys.seal(&"a".repeat(201), 0, 0).is_none());
+    assert!(affinity().keys.seal(&"a".repeat(200), 0, 0).is_some());
+}
+
+proptest! {
+    /// Any change of any byte of a valid cookie ends the binding.
+    #[test]
+    fn a_tampered_cookie_is_no_cookie(at in 0_usize..1000, flip in 1_u8..64, cut in 0_usize..40) {
+        let affinity = affinity();
+        let mut bytes = value(&affinity, "sim-1", 7).into_bytes();
+        let at = at % bytes.len();
+        bytes[at] = b'A' + (bytes[at].wrapping_add(flip) % 26);
+        let original = value(&affinity, "sim-1", 7).into_bytes();
+        if bytes != original {
+            prop_assert_eq!(affinity.keys.open(&bytes), None);
+        }
+        let short = &original[..original.len() - cut.min(original.len())];
+        prop_assert_eq!(affinity.keys.open(short).is_some(), cut == 0);
+    }
+
+    /// Whatever stands in a cookie field: no panic, no binding.
+    #[test]
+    fn noise_binds_nobody(noise in "[ -~]{0,2000}") {
+        prop_assert_eq!(read(&affinity(), &[&noise], NOW), None);
+        let named = format!("lb={noise}");
+        prop_assert_eq!(read(&affinity(), &[&named], NOW), None);
+    }
+
+    /// Every id of legal length survives the trip.
+    #[test]
+    fn every_endpoint_can_be_bound(id in "[a-zA-Z0-9:/._-]{1,200}", incarnation: u64) {
+        let affinity = affinity();
+        let cookie = format!("lb={}", value(&affinity, &id, incarnation));
+        let token = read(&affinity, &[&cookie], NOW).unwrap();
+        prop_assert_eq!((token.id, token.incarnation), (id, incarnation));
+    }
+}

@@ -1,0 +1,212 @@
+//! The endpoints a picker chooses from.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    endpoint::{Cause, Endpoint, Stats},
+    pick::{PickCx, below, next_bits},
+};
+
+/// One endpoint as pickers see it: hot facts in line, the rest behind.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) weight: u32,
+    pub(crate) room: u32,
+}
+
+/// How a group of endpoints behaves as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rules {
+    /// Below this share of healthy endpoints their health is overlooked.
+    pub(crate) panic_threshold: f64,
+    /// A new endpoint grows into its share within this time.
+    pub(crate) slow_start: Duration,
+}
+
+/// The endpoints a picker chooses from: facts and counters by index, and the
+/// list of those that are available.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    pub(crate) entries: Arc<[Entry]>,
+    pub(crate) available: Box<[u32]>,
+    pub(crate) rules: Rules,
+    mask: u32,
+    warm_from: Option<Instant>,
+}
+
+impl Candidates {
+    pub(crate) fn new(entries: Arc<[Entry]>, rules: Rules) -> Self {
+        let mut candidates = Self {
+            entries,
+            available: Box::default(),
+            rules,
+            mask: Cause::ANY,
+            warm_from: None,
+        };
+        candidates.refresh();
+        candidates
+    }
+
+    /// The same members with their availability as it is now.
+    pub(crate) fn refreshed(&self) -> Self {
+        Self::new(Arc::clone(&self.entries), self.rules)
+    }
+
+    fn refresh(&mut self) {
+        let healthy = self.list(Cause::ANY);
+        let willing = self.list(!Cause::HEALTH);
+        let panics = (healthy.len() as f64) < self.rules.panic_threshold * willing.len() as f64;
+        (self.mask, self.available) = if panics {
+            (!Cause::HEALTH, willing)
+        } else {
+            (Cause::ANY, healthy)
+        };
+        self.warm_from = self
+            .available
+            .iter()
+            .map(|index| {
+                self.entries[*index as usize].stats.available_since() + self.rules.slow_start
+            })
+            .max();
+    }
+
+    fn list(&self, mask: u32) -> Box<[u32]> {
+        let fits = |entry: &Entry| entry.weight > 0 && entry.stats.causes() & mask == 0;
+        (0..self.entries.len() as u32)
+            .filter(|index| fits(&self.entries[*index as usize]))
+            .collect()
+    }
+
+    /// How many endpoints there are, available or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// No endpoint at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Indices of the endpoints that no cause stands against, ascending. It may
+    /// lag a little: ask [`admits`](Self::admits) before choosing one.
+    #[must_use]
+    pub fn available(&self) -> &[u32] {
+        &self.available
+    }
+
+    /// So few endpoints are healthy that health is overlooked.
+    #[must_use]
+    pub fn is_panicking(&self) -> bool {
+        self.mask != Cause::ANY
+    }
+
+    /// Whether this cause keeps an endpoint from being picked here.
+    pub(crate) fn counts(&self, cause: Cause) -> bool {
+        self.mask & cause.bit() != 0
+    }
+
+    /// The endpoint at `index`.
+    #[must_use]
+    pub fn endpoint(&self, index: usize) -> &Endpoint {
+        &self.entries[index].endpoint
+    }
+
+    /// Counters and estimates of the endpoint at `index`.
+    #[must_use]
+    #[inline]
+    pub fn stats(&self, index: usize) -> &Stats {
+        &self.entries[index].stats
+    }
+
+    /// Weight of the endpoint at `index`.
+    #[must_use]
+    #[inline]
+    pub fn weight(&self, index: usize) -> u32 {
+        self.entries[index].weight
+    }
+
+    /// All available endpoints have one weight.
+    pub(crate) fn evenly_weighted(&self) -> bool {
+        let mut weights = self
+            .available
+            .iter()
+            .map(|index| self.entries[*index as usize].weight);
+        let first = weights.next();
+        weights.all(|weight| Some(weight) == first)
+    }
+
+    /// Whether the endpoint may take this request: no cause stands against it,
+    /// it has weight and room, the request did not try it before, and its slow
+    /// start lets this request through.
+    #[must_use]
+    #[inline]
+    pub fn admits(&self, index: usize, cx: &PickCx<'_>) -> bool {
+        self.admits_cold(index, cx) && self.warm_enough(index, cx.now, cx.random)
+    }
+
+    /// As [`admits`](Self::admits) without slow start.
+    #[inline]
+    pub(crate) fn admits_cold(&self, index: usize, cx: &PickCx<'_>) -> bool {
+        let entry = &self.entries[index];
+        entry.stats.causes() & self.mask == 0
+            && entry.weight > 0
+            && entry.stats.in_flight() < entry.room
+            && (cx.tried.is_empty() || !cx.tried.iter().any(|id| id.is(entry.endpoint.id())))
+    }
+
+    /// A new endpoint takes part in a growing share of all picks.
+    #[inline]
+    fn warm_enough(&self, index: usize, now: Instant, lot: u64) -> bool {
+        if self.warm_from.is_none_or(|warm| now >= warm) {
+            return true;
+        }
+        self.warmth(index, now) * f64::from(u32::MAX) >= f64::from(draw_lot(lot, index))
+    }
+
+    /// Share of its traffic that a new endpoint is ready for: 0.1 to 1.
+    pub(crate) fn warmth(&self, index: usize, now: Instant) -> f64 {
+        if self.rules.slow_start.is_zero() {
+            return 1.0;
+        }
+        let age = now.saturating_duration_since(self.entries[index].stats.available_since());
+        (age.as_secs_f64() / self.rules.slow_start.as_secs_f64()).clamp(0.1, 1.0)
+    }
+
+    /// Any endpoint that admits the request: a few random draws first, so that
+    /// nobody's neighbour gets more than its share, then one after the other,
+    /// at last without slow start.
+    #[must_use]
+    #[cold]
+    pub fn any(&self, cx: &PickCx<'_>) -> Option<usize> {
+        let n = self.available.len();
+        if n == 0 {
+            return None;
+        }
+        let mut state = cx.random;
+        for _ in 0..4 {
+            let index = self.available[below(next_bits(&mut state), n)] as usize;
+            if self.admits(index, cx) {
+                return Some(index);
+            }
+        }
+        let start = below(next_bits(&mut state), n);
+        let around = || (0..n).map(|step| self.available[(start + step) % n] as usize);
+        around()
+            .find(|index| self.admits(*index, cx))
+            .or_else(|| around().find(|index| self.admits_cold(*index, cx)))
+    }
+}
+
+/// 32 bits that differ for each endpoint and request.
+fn draw_lot(lot: u64, index: usize) -> u32 {
+    let mut state = lot ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    next_bits(&mut state);
+    next_bits(&mut state)
+}

@@ -1,0 +1,61 @@
+//! How far recent failures speak against an endpoint.
+//!
+//! An endpoint that fails fast looks idle and quick. Without a counter-weight
+//! every policy that prefers idle or quick endpoints sends it most of the
+//! traffic. Here a moving share of failures becomes a factor on the score: one
+//! failure in a while changes nothing, a row of them makes the endpoint
+//! practically last, and time forgives so that it is tried again.
+
+use std::time::Duration;
+
+use crate::endpoint::peak_ewma::keep;
+
+/// Each outcome moves the share by this much.
+const GAIN: f64 = 0.2;
+/// A share of failures up to here is life.
+const TOLERATED: f64 = 0.3;
+/// Silence forgives within this time (to 37 %).
+const FORGIVES: Duration = Duration::from_secs(30);
+
+/// The share of failures after one more outcome, `passed` after the last.
+pub(crate) fn after(share: f64, failed: bool, passed: Duration) -> f64 {
+    let share = faded(share, passed);
+    let target = if failed { 1.0 } else { 0.0 };
+    share + (target - share) * GAIN
+}
+
+/// The share as time alone leaves it.
+pub(crate) fn faded(share: f64, passed: Duration) -> f64 {
+    share * keep(passed, FORGIVES)
+}
+
+/// What a share of failures multiplies a score by: 1 up to the tolerated
+/// share, 4 at two thirds, growing without much bound towards one.
+pub(crate) fn factor(share: f64) -> f64 {
+    if share <= TOLERATED {
+        return 1.0;
+    }
+    let badness = (share - TOLERATED) / (1.0 - TOLERATED);
+    (1.0 - badness).max(1e-4).powi(-2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failure_is_tolerated_and_a_row_of_them_is_not() {
+        let mut share = after(0.0, true, Duration::ZERO);
+        assert!((factor(share) - 1.0).abs() < f64::EPSILON);
+        for _ in 0..9 {
+            share = after(share, true, Duration::ZERO);
+        }
+        assert!(factor(share) > 30.0);
+    }
+
+    #[test]
+    fn two_minutes_of_silence_forgive_everything() {
+        let share = faded(1.0, Duration::from_secs(120));
+        assert!((factor(share) - 1.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,47 @@
+//! How a request ended, as far as balancing cares.
+
+use std::time::{Duration, Instant};
+
+use crate::endpoint::Endpoint;
+
+/// How a request ended, as far as balancing cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The endpoint did its work.
+    Success,
+    /// It did not: a transport error, a timeout, a 5xx.
+    Failure,
+    /// It refused for now: 429 or 503. Counts as a failure for choosing.
+    Overloaded,
+    /// The caller gave up first. Says how long it took at least, not whether
+    /// the endpoint is well.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Speaks against the endpoint.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failure | Self::Overloaded)
+    }
+}
+
+/// One finished request, as told to an [`Observer`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Observation {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the pick to the outcome.
+    pub latency: Duration,
+    /// When it ended.
+    pub now: Instant,
+}
+
+/// Is told every recorded outcome: the place for outlier detection, breakers
+/// and metrics. Called on the request path: be quick, do not block.
+pub trait Observer: Send + Sync + 'static {
+    /// A request at `endpoint` ended.
+    fn observed(&self, endpoint: &Endpoint, observation: &Observation);
+}

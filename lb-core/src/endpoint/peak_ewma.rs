@@ -1,0 +1,85 @@
+//! Peak exponentially weighted moving average of response times.
+//!
+//! Rises at once, sinks slowly: a slow answer counts immediately, a fast one
+//! has to be confirmed by time. As in Finagle and tower; here it is a value
+//! without a clock or a lock.
+
+use std::time::{Duration, Instant};
+
+/// A peak-sensitive moving average. Unknown until the first sample.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use lb_core::endpoint::PeakEwma;
+///
+/// let start = Instant::now();
+/// let ms = Duration::from_millis;
+/// let mut ewma = PeakEwma::new(ms(10_000));
+/// ewma.observe(ms(100), start);
+/// ewma.observe(ms(300), start + ms(1)); // a peak is believed at once
+/// assert_eq!(ewma.estimate(), Some(ms(300)));
+/// ewma.observe(ms(100), start + ms(2)); // one fast answer is not
+/// assert!(ewma.estimate() > Some(ms(299)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeakEwma {
+    decay: Duration,
+    state: Option<(f64, Instant)>,
+}
+
+impl PeakEwma {
+    /// An average whose memory fades to 37 % within `decay`. A `decay` of zero
+    /// believes the last sample alone.
+    #[must_use]
+    pub fn new(decay: Duration) -> Self {
+        Self { decay, state: None }
+    }
+
+    /// Adds one response time, seen at `now`. Time that runs backwards counts
+    /// as no time at all.
+    pub fn observe(&mut self, sample: Duration, now: Instant) {
+        let sample = sample.as_secs_f64();
+        self.state = Some(match self.state {
+            None => (sample, now),
+            Some((estimate, at)) => {
+                let passed = now.saturating_duration_since(at);
+                (mix(estimate, sample, passed, self.decay), now.max(at))
+            }
+        });
+    }
+
+    /// Lets time pass: without samples the estimate decays towards zero, so
+    /// that an endpoint once slow is tried again.
+    pub fn fade(&mut self, now: Instant) {
+        if let Some((estimate, at)) = self.state {
+            let passed = now.saturating_duration_since(at);
+            self.state = Some((estimate * keep(passed, self.decay), now.max(at)));
+        }
+    }
+
+    /// The estimate as of the last change; `None` before the first sample.
+    #[must_use]
+    pub fn estimate(&self) -> Option<Duration> {
+        self.state
+            .map(|(estimate, _)| Duration::from_secs_f64(estimate))
+    }
+}
+
+/// One sample folded into an estimate, both in seconds, `passed` after it.
+#[inline]
+pub(crate) fn mix(estimate: f64, sample: f64, passed: Duration, decay: Duration) -> f64 {
+    if sample > estimate {
+        return sample;
+    }
+    let keep = keep(passed, decay);
+    estimate * keep + sample * (1.0 - keep)
+}
+
+/// The share of an old value that `passed` leaves: e^(-passed / decay).
+#[inline]
+pub(crate) fn keep(passed: Duration, decay: Duration) -> f64 {
+    if decay.is_zero() {
+        return 0.0;
+    }
+    (-passed.as_secs_f64() / decay.as_secs_f64()).exp()
+}

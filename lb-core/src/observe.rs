@@ -1,0 +1,38 @@
+//! The metrics of this crate, all in one place.
+
+use metrics::{Unit, describe_gauge, gauge};
+
+use crate::candidates::Candidates;
+
+/// Endpoints by pool: all members.
+const ENDPOINTS: &str = "lb_endpoints";
+/// Endpoints by pool: those that take new requests.
+const ENDPOINTS_AVAILABLE: &str = "lb_endpoints_available";
+/// 1 while a pool overlooks health.
+const PANICKING: &str = "lb_panicking";
+
+/// Describes every metric to the installed recorder; call it once at start.
+pub fn describe() {
+    describe_gauge!(ENDPOINTS, Unit::Count, "Members of a pool");
+    describe_gauge!(
+        ENDPOINTS_AVAILABLE,
+        Unit::Count,
+        "Members of a pool that take new requests"
+    );
+    crate::health::describe();
+    #[cfg(feature = "rate-limit")]
+    crate::limit::describe();
+    #[cfg(feature = "proxy")]
+    crate::proxy::describe();
+    describe_gauge!(
+        PANICKING,
+        "1 while so few endpoints are healthy that health is overlooked"
+    );
+}
+
+pub(crate) fn membership(pool: &str, candidates: &Candidates) {
+    gauge!(ENDPOINTS, "pool" => pool.to_owned()).set(candidates.len() as f64);
+    gauge!(ENDPOINTS_AVAILABLE, "pool" => pool.to_owned()).set(candidates.available().len() as f64);
+    gauge!(PANICKING, "pool" => pool.to_owned())
+        .set(f64::from(u8::from(candidates.is_panicking())));
+}

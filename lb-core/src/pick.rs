@@ -1,0 +1,135 @@
+//! One pick: what the caller brings, and what a picker is.
+//!
+//! A [`Policy`](crate::policy::Policy) builds on the slow path, when members or
+//! weights change; the [`Picker`] it built chooses on the hot path. A picker
+//! takes no lock, reads no clock, and allocates nothing: time and randomness
+//! come in with [`PickCx`].
+//!
+//! ```
+//! use lb_core::{PickCx, Pool};
+//!
+//! # let now = std::time::Instant::now();
+//! let pool = Pool::builder("simulation").endpoints(["http://10.0.0.1:8000"]).build()?;
+//! let lease = pool.pick(&PickCx::new(now, 42))?;
+//! // A second try goes elsewhere, and here there is no elsewhere.
+//! let tried = [lease.endpoint().id().clone()];
+//! assert!(pool.pick(&PickCx::new(now, 43).tried(&tried)).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use crate::{candidates::Candidates, endpoint::EndpointId};
+
+/// What one pick depends on besides the endpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct PickCx<'a> {
+    pub(crate) now: Instant,
+    pub(crate) random: u64,
+    pub(crate) hash: Option<u64>,
+    pub(crate) tried: &'a [EndpointId],
+    pub(crate) subset: &'a [(&'a str, &'a str)],
+    pub(crate) peeking: bool,
+}
+
+impl<'a> PickCx<'a> {
+    /// A pick at `now`, with 64 random bits.
+    #[must_use]
+    pub fn new(now: Instant, random: u64) -> Self {
+        Self {
+            now,
+            random,
+            hash: None,
+            tried: &[],
+            subset: &[],
+            peeking: false,
+        }
+    }
+
+    /// The request's key for hashing policies, already hashed, see
+    /// [`hash_key`](crate::policy::hash_key). Without it they hash the random bits.
+    #[must_use]
+    pub fn hash(mut self, hash: u64) -> Self {
+        self.hash = Some(hash);
+        self
+    }
+
+    /// Endpoints that this request tried before and must not get again.
+    #[must_use]
+    pub fn tried(mut self, tried: &'a [EndpointId]) -> Self {
+        self.tried = tried;
+        self
+    }
+
+    /// Facts the endpoint must have, for policies with subsets.
+    #[must_use]
+    pub fn subset(mut self, subset: &'a [(&'a str, &'a str)]) -> Self {
+        self.subset = subset;
+        self
+    }
+
+    /// The time of the pick.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The random bits of the pick.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.random
+    }
+
+    /// The key to place this request by.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.hash.unwrap_or(self.random)
+    }
+
+    /// Asks what would be picked without moving any counter.
+    #[must_use]
+    pub fn peek(mut self) -> Self {
+        self.peeking = true;
+        self
+    }
+
+    /// Whether counters must stay where they are.
+    #[must_use]
+    pub fn is_peek(&self) -> bool {
+        self.peeking
+    }
+}
+
+/// Chooses one endpoint. Called once per request, from many threads at once.
+pub trait Picker: fmt::Debug + Send + Sync + 'static {
+    /// Index of an endpoint that [`Candidates::admits`]; `None` if there is none.
+    fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize>;
+
+    /// What this picker thinks of one endpoint, for explanations: lower is
+    /// better. `None` if it does not compare.
+    fn score(&self, _candidates: &Candidates, _cx: &PickCx<'_>, _index: usize) -> Option<f64> {
+        None
+    }
+
+    /// A picker for the same members after their availability changed; `None`
+    /// if this one looks at availability itself, pick by pick.
+    fn refresh(&self, _candidates: &Candidates) -> Option<Arc<dyn Picker>> {
+        None
+    }
+}
+
+/// Spreads 32 random bits evenly over `0..n`.
+#[inline]
+pub(crate) fn below(bits: u32, n: usize) -> usize {
+    ((u64::from(bits) * n as u64) >> 32) as usize
+}
+
+/// The next random bits of a short sequence (a 64-bit linear congruence, read
+/// from the high half).
+#[inline]
+pub(crate) fn next_bits(state: &mut u64) -> u32 {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 32) as u32
+}

@@ -1,0 +1,150 @@
+//! Random draws by weight, O(1) each: Vose's alias method (1991).
+
+use crate::{
+    candidates::Candidates,
+    pick::{PickCx, below, next_bits},
+};
+
+/// Draws available endpoints, each as often as its weight says.
+#[derive(Debug)]
+pub(crate) struct Draw {
+    /// Per slot: its endpoint, keep it below this many of 2^32, else the other.
+    /// `None` while all weights are equal: then any available one will do.
+    slots: Option<Box<[Slot]>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Slot {
+    own: u32,
+    other: u32,
+    keep_below: u32,
+}
+
+impl Draw {
+    pub(crate) fn by_weight(candidates: &Candidates) -> Self {
+        if candidates.evenly_weighted() {
+            return Self { slots: None };
+        }
+        let weights: Vec<f64> = candidates
+            .available()
+            .iter()
+            .map(|index| f64::from(candidates.weight(*index as usize)))
+            .collect();
+        Self {
+            slots: Some(alias(candidates.available(), &weights)),
+        }
+    }
+
+    /// All weights are equal, so nothing depends on who is available.
+    pub(crate) fn is_even(&self) -> bool {
+        self.slots.is_none()
+    }
+
+    /// One endpoint; `None` if there is none. It may have become unavailable.
+    #[inline]
+    pub(crate) fn one(&self, candidates: &Candidates, state: &mut u64) -> Option<usize> {
+        let bits = next_bits(state);
+        match &self.slots {
+            None => {
+                let available = candidates.available();
+                available
+                    .get(below(bits, available.len()))
+                    .map(|index| *index as usize)
+            }
+            Some(slots) => {
+                let slot = slots.get(below(bits, slots.len()))?;
+                let index = if next_bits(state) < slot.keep_below {
+                    slot.own
+                } else {
+                    slot.other
+                };
+                Some(index as usize)
+            }
+        }
+    }
+
+    /// Two different endpoints that admit the request, compared by `load`; the
+    /// first drawn wins a tie. A few attempts each; `None` if they all failed.
+    #[inline]
+    pub(crate) fn better_of_two(
+        &self,
+        candidates: &Candidates,
+        cx: &PickCx<'_>,
+        load: impl Fn(usize) -> f64,
+    ) -> Option<usize> {
+        let mut state = cx.random;
+        let first = self.admitted(candidates, cx, &mut state, None)?;
+        match self.admitted(candidates, cx, &mut state, Some(first)) {
+            Some(second) if load(second) < load(first) => Some(second),
+            _ => Some(first),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn admitted(
+        &self,
+        candidates: &Candidates,
+        cx: &PickCx<'_>,
+        state: &mut u64,
+        but: Option<usize>,
+    ) -> Option<usize> {
+        const ATTEMPTS: usize = 5;
+        (0..ATTEMPTS)
+            .filter_map(|_| self.one(candidates, state))
+            .find(|index| Some(*index) != but && candidates.admits(*index, cx))
+    }
+}
+
+/// Splits the weights over as many equal slots, at most two owners each.
+fn alias(owners: &[u32], weights: &[f64]) -> Box<[Slot]> {
+    let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+    let mut left: Vec<f64> = weights.iter().map(|weight| weight / mean).collect();
+    let mut slots: Vec<Slot> = owners
+        .iter()
+        .map(|own| Slot {
+            own: *own,
+            other: *own,
+            keep_below: u32::MAX,
+        })
+        .collect();
+    let (mut small, mut large): (Vec<usize>, Vec<usize>) =
+        (0..left.len()).partition(|i| left[*i] < 1.0);
+    while let (Some(poor), Some(rich)) = (small.pop(), large.pop()) {
+        slots[poor].other = owners[rich];
+        // `as` saturates at the whole slot.
+        slots[poor].keep_below = (left[poor] * 4_294_967_296.0) as u32;
+        left[rich] -= 1.0 - left[poor];
+        let side = if left[rich] < 1.0 {
+            &mut small
+        } else {
+            &mut large
+        };
+        side.push(rich);
+    }
+    slots.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The table gives every owner exactly its share of the weights.
+        #[test]
+        fn the_table_holds_the_exact_shares(weights in prop::collection::vec(1u32..10_000, 1..60)) {
+            let owners: Vec<u32> = (0..weights.len() as u32).collect();
+            let numbers: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
+            let mut shares = vec![0.0; weights.len()];
+            for slot in alias(&owners, &numbers) {
+                let keep = if slot.own == slot.other { 1.0 } else { f64::from(slot.keep_below) / 4_294_967_296.0 };
+                shares[slot.own as usize] += keep;
+                shares[slot.other as usize] += 1.0 - keep;
+            }
+            let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+            for (share, weight) in shares.iter().zip(&numbers) {
+                prop_assert!((share - weight / mean).abs() < 1e-6, "{share} for {weight}");
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Every balancing policy: who gets the next request.
+//!
+//! A policy is plain configuration. [`Policy::build`] turns it into a
+//! [`Picker`](crate::pick::Picker) whenever members or weights change; the
+//! picker then chooses without a lock. [`PolicyConfig`] names and tunes all of
+//! them and can be changed at run time with
+//! [`Pool::set_policy`](crate::Pool::set_policy).
+//!
+//! ```
+//! use lb_core::{Pool, policy::{LeastRequest, RoundRobin}};
+//!
+//! let pool = Pool::builder("simulation").policy(RoundRobin::default()).build()?;
+//! pool.set_policy(LeastRequest::default().scan_up_to(64))?;
+//! assert_eq!(pool.status().policy, "least_request");
+//! # Ok::<(), lb_core::ConfigError>(())
+//! ```
+
+mod config;
+mod draw;
+mod least_request;
+mod round_robin;
+
+use std::{fmt, sync::Arc};
+
+use crate::{candidates::Candidates, error::ConfigError, pick::Picker};
+
+pub use self::{config::PolicyConfig, least_request::LeastRequest, round_robin::RoundRobin};
+
+/// Builds pickers. Implement it to bring a policy of your own, see
+/// [`PolicyConfig::Custom`].
+pub trait Policy: fmt::Debug + Send + Sync + 'static {
+    /// Its name in status and configuration, snake case.
+    fn name(&self) -> &str;
+
+    /// Whether the configuration can work.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the setting that cannot.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// A picker for these endpoints. `random` seeds what starts at random.
+    fn build(&self, candidates: &Candidates, random: u64) -> Arc<dyn Picker>;
+}
+
+/// A stable hash of a request's key (xxh3), the same on every gateway and in
+/// every release.
+#[must_use]
+pub fn hash_key(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
+}

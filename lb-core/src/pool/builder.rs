@@ -1,0 +1,227 @@
+//! A pool under construction.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_core::Stream;
+
+use crate::{
+    candidates::Rules,
+    clock,
+    endpoint::{EndpointSpec, Observer, Shared as SharedStats},
+    error::ConfigError,
+    health::HealthCheck,
+    policy::{Policy, PolicyConfig},
+    pool::{
+        Change, Pool, Shared,
+        lease::Observers,
+        members::Members,
+        snapshot::Snapshot,
+        watch::{Sets, Watcher},
+    },
+};
+
+/// A pool under construction; see [`Pool::builder`].
+#[must_use = "nothing happens before `build`"]
+pub struct PoolBuilder {
+    name: String,
+    specs: Vec<EndpointSpec>,
+    policy: PolicyConfig,
+    discover: Option<Sets>,
+    observers: Observers,
+    rules: Rules,
+    room: u32,
+    latency_decay: Duration,
+    health: Option<HealthCheck>,
+    extras: http::Extensions,
+    failed: Option<ConfigError>,
+}
+
+impl PoolBuilder {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            specs: Vec::new(),
+            policy: PolicyConfig::default(),
+            discover: None,
+            observers: Observers::default(),
+            rules: Rules {
+                panic_threshold: 0.5,
+                slow_start: Duration::ZERO,
+            },
+            room: u32::MAX,
+            latency_decay: Duration::from_secs(10),
+            health: None,
+            extras: http::Extensions::new(),
+            failed: None,
+        }
+    }
+
+    /// The members to begin with. Default: none.
+    pub fn endpoints<I>(mut self, specs: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<EndpointSpec>,
+    {
+        self.specs.extend(specs.into_iter().map(Into::into));
+        self
+    }
+
+    /// Follows a stream of whole sets; the latest wins, and the last one stays
+    /// when the stream ends. Endpoints with an unusable address are left out
+    /// with a warning. Needs a tokio runtime. Default: no stream.
+    pub fn discover(
+        mut self,
+        sets: impl Stream<Item = Vec<EndpointSpec>> + Send + 'static,
+    ) -> Self {
+        self.discover = Some(Box::pin(sets));
+        self
+    }
+
+    /// Who gets the next request. Default: [`LeastRequest`](crate::policy::LeastRequest).
+    pub fn policy(mut self, policy: impl Into<PolicyConfig>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// Is told every recorded outcome. Default: nobody.
+    pub fn observe(self, observer: impl Observer) -> Self {
+        self.observers
+            .add(&(Arc::new(observer) as Arc<dyn Observer>));
+        self
+    }
+
+    /// Below this share of healthy endpoints their health is overlooked: a
+    /// wrong probe must not take everything down. 0 never overlooks it.
+    /// Default: 0.5.
+    pub fn panic_threshold(mut self, share: f64) -> Self {
+        self.rules.panic_threshold = share;
+        self
+    }
+
+    /// A new or recovered endpoint grows from a tenth to all of its share
+    /// within this time, under every policy. Default: zero, at once.
+    pub fn slow_start(mut self, within: Duration) -> Self {
+        self.rules.slow_start = within;
+        self
+    }
+
+    /// Requests in flight that one endpoint takes at most. Default: no limit.
+    pub fn max_in_flight(mut self, requests: u32) -> Self {
+        self.room = requests;
+        self
+    }
+
+    /// How fast response times are forgotten (to 37 %). Default: 10 s.
+    pub fn latency_decay(mut self, decay: Duration) -> Self {
+        self.latency_decay = decay;
+        self
+    }
+
+    /// Probes every endpoint from now on, until the pool is dropped. Needs a tokio
+    /// runtime. Default: no probes, whoever is a member counts as well.
+    pub fn health(mut self, check: HealthCheck) -> Self {
+        self.health = Some(check);
+        self
+    }
+
+    /// Carries a part of another module along, found again by its type; `checked`
+    /// is said by `build`.
+    #[cfg_attr(
+        not(feature = "affinity"),
+        expect(dead_code, reason = "features bring parts")
+    )]
+    pub(crate) fn extra<T>(mut self, part: T, checked: Result<(), ConfigError>) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        self.extras.insert(part);
+        self.failed = self.failed.or(checked.err());
+        self
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.policy.check()?;
+        if !(0.0..=1.0).contains(&self.rules.panic_threshold) {
+            return Err(ConfigError::Range {
+                what: "panic_threshold",
+                must: "a share from 0 to 1",
+            });
+        }
+        if self.room == 0 {
+            return Err(ConfigError::Range {
+                what: "max_in_flight",
+                must: "at least 1",
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks everything and starts what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names what cannot work.
+    pub fn build(mut self) -> Result<Pool, ConfigError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.check()?;
+        let start = clock::now();
+        let stats = SharedStats {
+            start,
+            latency_decay: self.latency_decay,
+        };
+        let mut members = Members::default();
+        members.replace(self.specs, stats, start)?;
+        let snapshot = Snapshot::build(Arc::default(), self.rules, &self.policy);
+        let change = Change {
+            policy: self.policy,
+            members,
+        };
+        let mut failed = None;
+        let shared = Arc::new_cyclic(|weak| {
+            let watcher = self.discover.map(|sets| Watcher::start(sets, weak.clone()));
+            let watcher = watcher.transpose().unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            });
+            Shared {
+                name: self.name,
+                snapshot: ArcSwap::from_pointee(snapshot),
+                observers: Arc::new(self.observers),
+                stats,
+                rules: self.rules,
+                room: self.room,
+                change: Mutex::new(change),
+                extras: self.extras,
+                health: OnceLock::new(),
+                _watcher: watcher,
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        shared.rebuild(&shared.change());
+        let pool = Pool { shared };
+        if let Some(check) = self.health {
+            let checks = check.start(&pool)?;
+            pool.shared.health.get_or_init(|| checks);
+        }
+        Ok(pool)
+    }
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("name", &self.name)
+            .field("endpoints", &self.specs.len())
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,134 @@
+//! Who is a member, and whose counters to keep.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use http::Uri;
+
+use crate::{
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Shared, Stats, parse_uri},
+    error::ConfigError,
+};
+
+/// The members by name, and those that left but still have requests running.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    current: BTreeMap<EndpointId, Arc<Endpoint>>,
+    left: Vec<Left>,
+}
+
+/// A former member. Its counters live while its requests do.
+#[derive(Debug)]
+struct Left {
+    id: EndpointId,
+    incarnation: u64,
+    uri: Uri,
+    stats: Weak<Stats>,
+}
+
+impl Members {
+    /// The members in the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.current.values()
+    }
+
+    pub(crate) fn get(&self, id: &EndpointId) -> Option<&Arc<Endpoint>> {
+        self.current.get(id)
+    }
+
+    /// Statistics of every life of that name that may still have requests.
+    pub(crate) fn running(&self, id: &EndpointId) -> Vec<Arc<Stats>> {
+        let current = self
+            .current
+            .get(id)
+            .map(|endpoint| Arc::clone(&endpoint.stats));
+        let left = self
+            .left
+            .iter()
+            .filter(|left| left.id == *id)
+            .filter_map(|left| left.stats.upgrade());
+        current.into_iter().chain(left).collect()
+    }
+
+    pub(crate) fn set_weight(&mut self, id: &EndpointId, weight: u32) -> bool {
+        let Some(endpoint) = self.current.get_mut(id) else {
+            return false;
+        };
+        *endpoint = Arc::new(endpoint.with_weight(weight));
+        true
+    }
+
+    /// Makes `specs` the members. Checks all before it changes any.
+    pub(crate) fn replace(
+        &mut self,
+        specs: Vec<EndpointSpec>,
+        shared: Shared,
+        now: Instant,
+    ) -> Result<(), ConfigError> {
+        let mut wanted: BTreeMap<EndpointId, (EndpointSpec, Uri)> = BTreeMap::new();
+        for spec in specs {
+            let uri = parse_uri(&spec)?;
+            let older = wanted
+                .get(&spec.id)
+                .is_none_or(|(other, _)| other.incarnation <= spec.incarnation);
+            if older {
+                wanted.insert(spec.id.clone(), (spec, uri));
+            }
+        }
+        self.left.retain(|left| left.stats.strong_count() > 0);
+        let mut before = std::mem::take(&mut self.current);
+        for (id, (spec, uri)) in wanted {
+            let stats = self.take_stats(&mut before, &spec, &uri, shared, now);
+            stats.set_causes(Cause::Removed.bit(), false, now);
+            stats.set_causes(Cause::Draining.bit(), spec.draining, now);
+            self.current
+                .insert(id, Arc::new(Endpoint::new(spec, uri, stats)));
+        }
+        for endpoint in before.into_values() {
+            self.retire(&endpoint, now);
+        }
+        Ok(())
+    }
+
+    /// The counters that this endpoint had, or new ones.
+    fn take_stats(
+        &mut self,
+        before: &mut BTreeMap<EndpointId, Arc<Endpoint>>,
+        spec: &EndpointSpec,
+        uri: &Uri,
+        shared: Shared,
+        now: Instant,
+    ) -> Arc<Stats> {
+        if let Some(old) = before.get(&spec.id)
+            && old.incarnation() == spec.incarnation
+            && old.uri() == uri
+        {
+            let stats = Arc::clone(&old.stats);
+            before.remove(&spec.id);
+            return stats;
+        }
+        let same = |left: &Left| {
+            left.id == spec.id && left.incarnation == spec.incarnation && left.uri == *uri
+        };
+        let back = self
+            .left
+            .iter()
+            .position(same)
+            .map(|at| self.left.swap_remove(at));
+        back.and_then(|left| left.stats.upgrade())
+            .unwrap_or_else(|| Arc::new(Stats::new(0, now, shared)))
+    }
+
+    fn retire(&mut self, endpoint: &Arc<Endpoint>, now: Instant) {
+        endpoint.stats.set_causes(Cause::Removed.bit(), true, now);
+        self.left.push(Left {
+            id: endpoint.id().clone(),
+            incarnation: endpoint.incarnation(),
+            uri: endpoint.uri().clone(),
+            stats: Arc::downgrade(&endpoint.stats),
+        });
+    }
+}

@@ -1,0 +1,95 @@
+//! Members and picker of one moment.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use crate::{
+    candidates::{Candidates, Entry, Rules},
+    endpoint::{Cause, Endpoint, EndpointId},
+    pick::{PickCx, Picker},
+    policy::{Policy, PolicyConfig},
+};
+
+/// Members and the picker built for them. Immutable.
+pub(crate) struct Snapshot {
+    pub(crate) candidates: Candidates,
+    pub(crate) picker: Arc<dyn Picker>,
+    pub(crate) policy: String,
+    by_id: Arc<HashMap<EndpointId, u32>>,
+}
+
+impl Snapshot {
+    pub(crate) fn build(entries: Arc<[Entry]>, rules: Rules, policy: &PolicyConfig) -> Self {
+        let by_id = entries
+            .iter()
+            .zip(0u32..)
+            .map(|(entry, at)| (entry.endpoint.id().clone(), at))
+            .collect();
+        let candidates = Candidates::new(entries, rules);
+        let picker = policy.build(&candidates, fastrand::u64(..));
+        Self {
+            candidates,
+            picker,
+            policy: policy.name().to_owned(),
+            by_id: Arc::new(by_id),
+        }
+    }
+
+    /// The same members with their availability as it is now.
+    pub(crate) fn refreshed(&self) -> Self {
+        let candidates = self.candidates.refreshed();
+        let picker = self
+            .picker
+            .refresh(&candidates)
+            .unwrap_or_else(|| Arc::clone(&self.picker));
+        Self {
+            candidates,
+            picker,
+            policy: self.policy.clone(),
+            by_id: Arc::clone(&self.by_id),
+        }
+    }
+
+    pub(crate) fn entry(&self, id: &EndpointId) -> Option<&Entry> {
+        self.by_id
+            .get(id)
+            .map(|at| &self.candidates.entries[*at as usize])
+    }
+
+    /// Chooses, and counts the request. A choice that became impossible in the
+    /// meantime (full, draining) is made again a few times, then any will do.
+    #[inline]
+    pub(crate) fn pick(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
+        const ATTEMPTS: usize = 3;
+        for _ in 0..ATTEMPTS {
+            let index = self.picker.pick(&self.candidates, cx)?;
+            if let Some(endpoint) = self.enter(index) {
+                return Some(endpoint);
+            }
+        }
+        self.pick_any(cx)
+    }
+
+    #[inline]
+    fn enter(&self, index: usize) -> Option<Arc<Endpoint>> {
+        let entry = self.candidates.entries.get(index)?;
+        entry
+            .stats
+            .enter(!Cause::HEALTH, entry.room)
+            .then(|| Arc::clone(&entry.endpoint))
+    }
+
+    #[cold]
+    fn pick_any(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
+        (0..self.candidates.len())
+            .filter(|index| self.candidates.admits_cold(*index, cx))
+            .find_map(|index| self.enter(index))
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

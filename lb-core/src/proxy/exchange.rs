@@ -1,0 +1,382 @@
+//! One request: choose an endpoint, send, read the answer's head, and go to
+//! another endpoint while that is safe.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, request};
+use http_body::Body;
+
+use super::bind::Session;
+use super::body::{ProxyBody, Stream};
+use super::error::ProxyError;
+use super::handover::Handover;
+use super::rules::head::{Client, write_head};
+use super::rules::replay::{Progress, may_replay};
+use super::rules::request::{BodyHint, Plan, plan};
+use super::rules::response::{Answer, strip};
+use super::rules::{host, path};
+use super::service::Inner;
+use super::upstream::answer::{AnswerError, AnswerReader, Read};
+use super::upstream::body::BodyReader;
+use super::upstream::connection::Connection;
+use super::upstream::upload::{Upload, UploadError};
+use crate::clock;
+use crate::endpoint::{EndpointId, Outcome};
+use crate::pick::PickCx;
+use crate::pool::Lease;
+
+/// What the exchange waits for; each has its own limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Connect,
+    Expect,
+    ClientBody,
+    Answer,
+}
+
+enum Link {
+    None,
+    Connecting(Pin<Box<dyn Future<Output = io::Result<Connection>> + Send>>),
+    Open(Connection),
+}
+
+/// A request on its way to an answer.
+pub(crate) struct Exchange<B: Body> {
+    inner: Arc<Inner>,
+    method: Method,
+    /// The request's fields; the answer's after it came.
+    fields: HeaderMap,
+    plan: Plan,
+    upload: Upload<B>,
+    handover: Option<Handover>,
+    session: Session,
+    lease: Option<Lease>,
+    link: Link,
+    reader: AnswerReader,
+    tried: Vec<EndpointId>,
+    attempts: u8,
+    /// The endpoint stopped reading; it may still answer.
+    deaf: bool,
+    /// Grows with everything that moves, so that a limit starts anew.
+    pub(crate) progress: u32,
+}
+
+impl<B> Exchange<B>
+where
+    B: Body<Data: Send> + Send + Unpin + 'static,
+{
+    /// Judges the request. Nothing is sent yet.
+    pub(crate) fn new(
+        inner: &Arc<Inner>,
+        request: Request<B>,
+        peer: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Self, ProxyError> {
+        let config = &inner.config;
+        let (mut head, body) = request.into_parts();
+        let hint = BodyHint {
+            ended: body.is_end_stream(),
+            exact: body.size_hint().exact(),
+        };
+        let extended = Handover::is_extended_connect(&head);
+        let plan = plan(&head, hint, extended, &config.limits)?;
+        if config.normal_paths && !path::is_normal_path(head.uri.path()) {
+            return Err(ProxyError::AmbiguousPath);
+        }
+        let handover = plan
+            .tunnel
+            .then(|| Handover::prepare(&mut head, extended))
+            .transpose()?;
+        let authority = host::authority(&head.uri, &head.headers)?;
+        let client = Client {
+            peer,
+            trusted: peer.is_some_and(|peer| config.trusted.contains(peer)),
+            tls: config.tls,
+        };
+        let session = Session::read(inner.affinity(), &head.headers);
+        let mut upload = Upload::new(
+            body,
+            plan.framing,
+            config.limits.body_bytes,
+            plan.expects_continue,
+        );
+        write_head(upload.head(), &head, &plan, authority, client);
+        let request::Parts {
+            method, headers, ..
+        } = head;
+        let mut exchange = Self {
+            inner: Arc::clone(inner),
+            method: if plan.tunnel { Method::GET } else { method },
+            fields: headers,
+            plan,
+            upload,
+            handover,
+            session,
+            lease: None,
+            link: Link::None,
+            reader: AnswerReader::default(),
+            tried: Vec::new(),
+            attempts: config.attempts,
+            deaf: false,
+            progress: 0,
+        };
+        exchange.choose(now)?;
+        Ok(exchange)
+    }
+
+    /// Counts a request that ends without an endpoint's answer.
+    pub(crate) fn refused(&self, reason: ProxyError) {
+        self.inner.metrics.refused(reason);
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Ready with the answer, or with the reason why there is none.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ProxyBody>, ProxyError>> {
+        loop {
+            match &mut self.link {
+                Link::None => self.choose(clock::now())?,
+                Link::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
+                    Ok(connection) => self.open(connection),
+                    Err(_) => self.fail(ProxyError::Unreachable)?,
+                },
+                Link::Open(_) => match ready!(self.poll_open(cx)) {
+                    Ok(Read::Continue) => self.upload.release(),
+                    Ok(Read::Final(answer, rest)) => {
+                        return Poll::Ready(self.finish(&answer, rest));
+                    }
+                    Err(error) => self.fail(error)?,
+                },
+            }
+        }
+    }
+
+    /// Sends what can be sent and reads what has come.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, ProxyError>> {
+        let Link::Open(connection) = &mut self.link else {
+            return Poll::Pending;
+        };
+        if !self.deaf && !self.upload.is_finished() {
+            match self.upload.poll_send(cx, &mut connection.stream) {
+                Poll::Ready(Err(UploadError::Client(fault))) => return Poll::Ready(Err(fault)),
+                Poll::Ready(Err(UploadError::Endpoint)) => self.deaf = true,
+                Poll::Ready(Ok(())) => self.progress += 1,
+                Poll::Pending => {}
+            }
+        }
+        let read =
+            self.reader
+                .poll_read(cx, &mut connection.stream, &self.method, &mut self.fields);
+        read.map_err(|error| match error {
+            AnswerError::Closed | AnswerError::Truncated => ProxyError::UpstreamClosed,
+            AnswerError::Invalid => ProxyError::InvalidResponse,
+        })
+    }
+
+    /// What a pending exchange waits for, and how long it may.
+    pub(crate) fn phase(&self) -> (Phase, Duration) {
+        let limits = &self.inner.config.timeouts;
+        match self.link {
+            Link::None | Link::Connecting(_) => (Phase::Connect, limits.connect),
+            Link::Open(_) if self.upload.is_held() => (Phase::Expect, limits.expect),
+            Link::Open(_) if self.upload.waits_for_client() && !self.deaf => {
+                (Phase::ClientBody, limits.body)
+            }
+            Link::Open(_) => (Phase::Answer, limits.response),
+        }
+    }
+
+    /// A limit has passed.
+    pub(crate) fn expire(&mut self, phase: Phase) -> Result<(), ProxyError> {
+        self.progress += 1;
+        match phase {
+            Phase::Connect => self.fail(ProxyError::ConnectTimeout),
+            Phase::Expect => {
+                self.upload.release();
+                Ok(())
+            }
+            Phase::ClientBody => Err(ProxyError::BodyTimeout),
+            Phase::Answer => self.fail(ProxyError::ResponseTimeout),
+        }
+    }
+
+    /// Picks an endpoint and a connection to it.
+    fn choose(&mut self, now: Instant) -> Result<(), ProxyError> {
+        let cx = PickCx::new(now, fastrand::u64(..)).tried(&self.tried);
+        let lease = self
+            .session
+            .pick(self.inner.affinity(), &self.inner.pool, &cx)?;
+        let uri = lease.endpoint().uri();
+        let idle = self.inner.config.timeouts.idle;
+        self.link = match self.inner.idle.take(uri, idle, now) {
+            Some(connection) => Link::Open(connection),
+            None => Link::Connecting(Box::pin(Connection::open(uri.clone(), now))),
+        };
+        self.lease = Some(lease);
+        Ok(())
+    }
+
+    fn open(&mut self, connection: Connection) {
+        self.inner.metrics.connected();
+        self.progress += 1;
+        self.link = Link::Open(connection);
+    }
+
+    /// An attempt failed. `Ok`: another one may start.
+    fn fail(&mut self, error: ProxyError) -> Result<(), ProxyError> {
+        self.progress += 1;
+        if error.is_client_fault() {
+            return Err(error);
+        }
+        let progress = match &self.link {
+            Link::Open(_) if self.reader.has_begun() => Progress::Answered,
+            Link::Open(_) if self.upload.is_sent() => Progress::Sent,
+            _ => Progress::NotSent,
+        };
+        let reused = matches!(&self.link, Link::Open(connection) if connection.reused);
+        self.link = Link::None;
+        self.deaf = false;
+        let replay = may_replay(&self.method, self.upload.is_rewindable(), progress);
+        let mut lease = self.lease.take();
+        // A kept connection that the endpoint closed in the meantime says
+        // nothing about the endpoint: ask it again.
+        let stale = reused && error == ProxyError::UpstreamClosed && progress != Progress::Answered;
+        if stale && replay {
+            self.restart();
+            return Ok(());
+        }
+        if let Some(lease) = &mut lease {
+            lease.record(Outcome::Failure, clock::now());
+            self.tried.push(lease.endpoint().id().clone());
+            self.inner.idle.close(lease.endpoint().uri());
+        }
+        self.attempts = self.attempts.saturating_sub(1);
+        if self.attempts == 0 || !replay {
+            return Err(error);
+        }
+        drop(lease);
+        self.restart();
+        // Nobody else is left: what happened here says more than "none".
+        self.choose(clock::now()).map_err(|_| error)
+    }
+
+    fn restart(&mut self) {
+        self.inner.metrics.retried();
+        self.upload.rewind();
+        self.reader = AnswerReader::default();
+    }
+
+    /// The answer has come: hand it to the client.
+    fn finish(&mut self, answer: &Answer, rest: Bytes) -> Result<Response<ProxyBody>, ProxyError> {
+        let now = clock::now();
+        let link = std::mem::replace(&mut self.link, Link::None);
+        let (Link::Open(connection), Some(mut lease)) = (link, self.lease.take()) else {
+            return Err(ProxyError::UpstreamClosed);
+        };
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.hand_over(connection, lease, rest, now);
+        }
+        lease.record(outcome(answer.status), now);
+        let after = now.saturating_duration_since(lease.started());
+        self.inner.metrics.answered(answer.status, after);
+        let mut fields = std::mem::take(&mut self.fields);
+        strip(&mut fields, answer, self.plan.te_trailers);
+        self.session
+            .write(&self.inner, lease.endpoint(), &mut fields);
+        let body = self.body(answer, rest, connection, lease, now);
+        let mut response = Response::new(body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = fields;
+        Ok(response)
+    }
+
+    fn body(
+        &mut self,
+        answer: &Answer,
+        rest: Bytes,
+        connection: Connection,
+        lease: Lease,
+        now: Instant,
+    ) -> ProxyBody {
+        let mut reader = BodyReader::new(answer.framing, rest);
+        let reusable = answer.reusable && !self.deaf;
+        if let Some(data) = reader.take_whole() {
+            if reusable && self.upload.is_finished() && reader.is_clean() {
+                self.inner.keep(lease.endpoint(), connection, now);
+            }
+            return ProxyBody::whole(data, Some(lease));
+        }
+        let upload = (!self.deaf && !self.upload.is_finished()).then(|| self.upload.split());
+        ProxyBody::stream(Stream {
+            reader,
+            connection,
+            lease,
+            reusable,
+            upload: upload.map(|upload| Box::new(upload) as _),
+            inner: Arc::clone(&self.inner),
+            stall: None,
+        })
+    }
+
+    /// The endpoint speaks another protocol now: raw bytes from here on.
+    fn hand_over(
+        &mut self,
+        connection: Connection,
+        mut lease: Lease,
+        early: Bytes,
+        now: Instant,
+    ) -> Result<Response<ProxyBody>, ProxyError> {
+        let valid = |handover: &Handover| handover.is_completed_by(&self.fields);
+        let Some(handover) = self.handover.take().filter(valid) else {
+            lease.record(Outcome::Failure, now);
+            return Err(ProxyError::InvalidResponse);
+        };
+        lease.record(Outcome::Success, now);
+        let after = now.saturating_duration_since(lease.started());
+        self.inner
+            .metrics
+            .answered(StatusCode::SWITCHING_PROTOCOLS, after);
+        let mut response = Response::new(ProxyBody::whole(Bytes::new(), None));
+        *response.headers_mut() = std::mem::take(&mut self.fields);
+        *response.status_mut() = handover.answer(response.headers_mut());
+        self.session
+            .write(&self.inner, lease.endpoint(), response.headers_mut());
+        let idle = self.inner.config.timeouts.tunnel;
+        self.inner.tunnels.spawn(handover.run(
+            connection.stream,
+            early,
+            lease,
+            idle,
+            self.inner.metrics.tunnel(),
+        ));
+        Ok(response)
+    }
+}
+
+impl<B: Body> Drop for Exchange<B> {
+    fn drop(&mut self) {
+        // The client left, or its own body failed: the endpoint is not judged.
+        if let Some(lease) = &mut self.lease {
+            lease.record(Outcome::Cancelled, clock::now());
+        }
+    }
+}
+
+fn outcome(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Outcome::Overloaded,
+        status if status.is_server_error() => Outcome::Failure,
+        _ => Outcome::Success,
+    }
+}

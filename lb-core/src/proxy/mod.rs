@@ -1,0 +1,73 @@
+//! A reverse proxy that loses nothing and forwards nothing ambiguous.
+//!
+//! [`Pool::reverse_proxy`](crate::Pool::reverse_proxy) makes a [`ReverseProxy`]:
+//! a tower service that is always ready and never fails. It streams both bodies
+//! with back-pressure, tunnels WebSocket (HTTP/1.1 upgrade and HTTP/2 extended
+//! `CONNECT`), keeps clients on their endpoint when the pool has
+//! [affinity](crate::affinity), and sends a request that failed to another
+//! endpoint while that is safe.
+//!
+//! What it promises:
+//!
+//! - A request whose length, host or target could be read in two ways is refused
+//!   and reaches no endpoint. What is forwarded is written anew from typed parts.
+//! - A client's fault is answered with a 4xx (or 501) and never counts against
+//!   an endpoint. An endpoint's fault is a 502, 503 or 504 with a short JSON body;
+//!   see [`ProxyError`].
+//! - An answer that breaks off reaches the client as an aborted message.
+//! - Raw bytes flow only after the endpoint's own, complete 101.
+//! - Only idempotent requests, or requests that provably never left, are sent a
+//!   second time: nothing that an endpoint may have acted upon is repeated.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use lb_core::Pool;
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Pool::builder("app")
+//!     .endpoints(["http://127.0.0.1:8001", "http://127.0.0.1:8002"])
+//!     .build()?;
+//! let app = Router::new()
+//!     .route("/local", get(|| async { "answered here" }))
+//!     .fallback_service(pool.reverse_proxy());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+//! axum::serve(listener, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Limits
+//!
+//! Endpoints are spoken to in HTTP/1.1 without encryption; an `https` endpoint
+//! is refused, never spoken to in plain text. Interim answers (103) are not
+//! relayed, because the server in front cannot send them. The server in front
+//! also decides what is a request at all: with hyper, a request with both a
+//! length and a chunked body loses the length before it gets here, is forwarded
+//! as chunked, and its connection is closed.
+
+mod bind;
+mod body;
+mod error;
+mod exchange;
+mod future;
+mod handover;
+mod limits;
+mod observe;
+mod rules;
+mod serve;
+mod service;
+mod timeouts;
+mod tunnel;
+mod upstream;
+
+pub(crate) use observe::describe;
+
+pub use body::{BodyError, ProxyBody};
+pub use error::ProxyError;
+pub use future::ResponseFuture;
+pub use limits::Limits;
+pub use rules::forwarded::TrustedProxies;
+pub use rules::path::is_normal_path;
+pub use serve::{GatewayServer, ServeOptions, serve_gateway};
+pub use service::{PeerAddr, ReverseProxy};
+pub use timeouts::Timeouts;

@@ -1,0 +1,27 @@
+//! What a proxy must strip, refuse, rewrite and may send twice.
+//!
+//! Everything here is a function of bytes and configuration: no socket, no
+//! clock, no task. Every entry of the proxy (the tower service, the accept loop)
+//! calls the same functions, so one corpus of hostile requests judges them all.
+//!
+//! - [`names`]: which fields belong to one hop, and which no client may remove.
+//! - [`request`]: one pass over a request head that ends in a plan or a refusal.
+//! - [`response`]: the same for an endpoint's answer.
+//! - [`host`]: who the request is for.
+//! - [`forwarded`]: what the endpoint is told about the client.
+//! - [`path`]: the form of a path that routing and authorisation may trust.
+//! - [`head`]: the request head as it is written to an endpoint.
+//! - [`chunked`]: the chunked coding, read strictly.
+//! - [`replay`]: whether a failed request may go to another endpoint.
+//! - [`upgrade`]: when bytes may flow raw.
+
+pub(crate) mod chunked;
+pub(crate) mod forwarded;
+pub(crate) mod head;
+pub(crate) mod host;
+pub(crate) mod names;
+pub(crate) mod path;
+pub(crate) mod replay;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod upgrade;

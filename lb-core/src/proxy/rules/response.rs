@@ -1,0 +1,254 @@
+//! An endpoint's answer: parsed strictly, or refused.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+use super::names::{ConnectionOptions, is_hop_by_hop, is_nominated};
+use super::request::{Framing, content_length};
+
+/// Fields in an answer's head, at most.
+const MAX_FIELDS: usize = 128;
+
+/// The answer is not HTTP/1, or its framing is ambiguous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidAnswer;
+
+/// The head of an answer; its fields are in the map given to [`parse`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Bytes of the head.
+    pub(crate) length: usize,
+    pub(crate) status: StatusCode,
+    pub(crate) framing: Framing,
+    pub(crate) connection: ConnectionOptions,
+    /// Among the fields are some that must not reach the client.
+    pub(crate) hop: bool,
+    /// The connection may carry another request after this answer's body.
+    pub(crate) reusable: bool,
+}
+
+/// Parses a head at the start of `bytes` into `fields`, which is emptied first.
+///
+/// `None` when the head is not complete yet. Values share the memory of
+/// `bytes`. An answer with two lengths, with a length and a transfer coding, or
+/// with any coding but `chunked` is invalid.
+pub(crate) fn parse(
+    bytes: &Bytes,
+    method: &Method,
+    fields: &mut HeaderMap,
+) -> Result<Option<Answer>, InvalidAnswer> {
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut head = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut head, bytes, &mut slots)
+        .map_err(|_| InvalidAnswer)?;
+    let httparse::Status::Complete(length) = parsed else {
+        return Ok(None);
+    };
+    let status = head
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(InvalidAnswer)?;
+    fields.clear();
+    let mut seen = Seen::default();
+    for field in head.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| InvalidAnswer)?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
+        let value = value.map_err(|_| InvalidAnswer)?;
+        if seen.take(&name, &value)? {
+            fields.append(name, value);
+        }
+    }
+    let framing = seen.framing(method, status)?;
+    let current = head.version == Some(1);
+    let keeps = if current {
+        !seen.connection.close
+    } else {
+        seen.connection.keep_alive
+    };
+    Ok(Some(Answer {
+        length,
+        status,
+        framing,
+        connection: seen.connection,
+        hop: seen.hop,
+        reusable: keeps && framing != Framing::Close,
+    }))
+}
+
+#[derive(Default)]
+struct Seen {
+    connection: ConnectionOptions,
+    length: Option<u64>,
+    chunked: bool,
+    hop: bool,
+}
+
+impl Seen {
+    /// Reads what matters for the connection. `false` for fields that are
+    /// understood with that and go no further.
+    fn take(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, InvalidAnswer> {
+        if name == header::CONTENT_LENGTH {
+            let length = content_length(value).ok_or(InvalidAnswer)?;
+            if self.length.replace(length).is_some() {
+                return Err(InvalidAnswer);
+            }
+        } else if name == header::TRANSFER_ENCODING {
+            let known = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            if !known || std::mem::replace(&mut self.chunked, true) {
+                return Err(InvalidAnswer);
+            }
+            return Ok(false);
+        } else if name == header::CONNECTION {
+            self.connection.read(value).map_err(|_| InvalidAnswer)?;
+            self.hop |= self.connection.nominates || self.connection.upgrade;
+            return Ok(self.connection.nominates || self.connection.upgrade);
+        } else {
+            self.hop |= is_hop_by_hop(name.as_str());
+        }
+        Ok(true)
+    }
+
+    fn framing(&self, method: &Method, status: StatusCode) -> Result<Framing, InvalidAnswer> {
+        if self.chunked && self.length.is_some() {
+            return Err(InvalidAnswer);
+        }
+        let never = status.is_informational()
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
+        Ok(if never || *method == Method::HEAD {
+            Framing::Empty
+        } else if self.chunked {
+            Framing::Chunked
+        } else {
+            match self.length {
+                Some(0) => Framing::Empty,
+                Some(length) => Framing::Length(length),
+                None => Framing::Close,
+            }
+        })
+    }
+}
+
+/// Removes what belongs to the endpoint's connection, so that the rest may be
+/// handed to the client. `Trailer` stays when trailers may follow.
+pub(crate) fn strip(fields: &mut HeaderMap, answer: &Answer, te_trailers: bool) {
+    // Most answers carry nothing of the kind.
+    if !answer.hop {
+        return;
+    }
+    let nominates = answer.connection.nominates;
+    let keeps_trailer = te_trailers && answer.framing == Framing::Chunked;
+    let doomed = |name: &HeaderName, fields: &HeaderMap| {
+        (is_hop_by_hop(name.as_str()) && !(keeps_trailer && name == header::TRAILER))
+            || (nominates && is_nominated(fields, name))
+    };
+    let names: Vec<_> = fields
+        .keys()
+        .filter(|name| doomed(name, fields))
+        .cloned()
+        .collect();
+    for name in names {
+        fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str, method: &Method) -> Result<Option<Answer>, InvalidAnswer> {
+        parse(
+            &Bytes::from_static(text.as_bytes()),
+            method,
+            &mut HeaderMap::new(),
+        )
+    }
+
+    #[test]
+    fn the_body_ends_as_the_status_and_the_fields_say() {
+        let cases = [
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+                Framing::Length(5),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n",
+                Framing::Chunked,
+                true,
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\n", Framing::Close, false),
+            (
+                "HTTP/1.1 204 No\r\ncontent-length: 5\r\n\r\n",
+                Framing::Empty,
+                true,
+            ),
+            (
+                "HTTP/1.1 304 No\r\ntransfer-encoding: chunked\r\n\r\n",
+                Framing::Empty,
+                true,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n",
+                Framing::Length(5),
+                false,
+            ),
+            (
+                "HTTP/1.1 200\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                Framing::Empty,
+                false,
+            ),
+        ];
+        for (text, framing, reusable) in cases {
+            let answer = read(text, &Method::GET).unwrap().unwrap();
+            assert_eq!(
+                (answer.framing, answer.reusable),
+                (framing, reusable),
+                "{text}"
+            );
+            assert_eq!(answer.length, text.len());
+        }
+        let head = read(cases[0].0, &Method::HEAD).unwrap().unwrap();
+        assert_eq!(head.framing, Framing::Empty);
+    }
+
+    #[test]
+    fn ambiguous_or_broken_answers_are_refused() {
+        for text in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx-a : 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx-a: 1\r\n folded\r\n\r\n",
+            "HTTP/1.1 99 OK\r\n\r\n",
+            "SSH-2.0-OpenSSH\r\n",
+        ] {
+            assert_eq!(read(text, &Method::GET), Err(InvalidAnswer), "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_head_is_no_answer_yet() {
+        assert_eq!(
+            read("HTTP/1.1 200 OK\r\ncontent-le", &Method::GET),
+            Ok(None)
+        );
+    }
+
+    #[test]
+    fn fields_of_the_hop_do_not_reach_the_client() {
+        let text = "HTTP/1.1 200 OK\r\nconnection: x-a\r\nx-a: 1\r\nx-b: 2\r\nkeep-alive: 1\r\n\
+                    trailer: x-t\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut fields = HeaderMap::new();
+        let bytes = Bytes::from_static(text.as_bytes());
+        let answer = parse(&bytes, &Method::GET, &mut fields).unwrap().unwrap();
+        strip(&mut fields, &answer, false);
+        let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-b"]);
+    }
+}

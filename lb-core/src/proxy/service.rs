@@ -1,0 +1,251 @@
+//! The proxy as a tower service.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{Extensions, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::exchange::Exchange;
+use super::future::ResponseFuture;
+use super::observe::Metrics;
+use super::tunnel::Tunnels;
+use super::upstream::connection::Connection;
+use super::upstream::idle::IdleConnections;
+use super::{Limits, ProxyBody, Timeouts, TrustedProxies};
+use crate::affinity::Affinity;
+use crate::clock;
+use crate::endpoint::{Cause, Endpoint};
+use crate::pool::Pool;
+
+/// Forwards requests to the endpoints of a pool; see the [module](super).
+///
+/// Always ready, never fails: what goes wrong becomes an answer. Clones share
+/// connections and tunnels; dropping the last one ends both.
+#[derive(Clone)]
+pub struct ReverseProxy {
+    inner: Arc<Inner>,
+}
+
+/// What every request of a proxy shares.
+#[derive(Clone)]
+pub(crate) struct Inner {
+    pub(crate) pool: Pool,
+    affinity: Option<Arc<Affinity>>,
+    pub(crate) idle: Arc<IdleConnections>,
+    pub(crate) tunnels: Tunnels,
+    pub(crate) metrics: Metrics,
+    pub(crate) config: Config,
+}
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) attempts: u8,
+    pub(crate) normal_paths: bool,
+    pub(crate) tls: bool,
+    peer: Option<fn(&Extensions) -> Option<SocketAddr>>,
+}
+
+/// The address of the client's connection, as a request extension.
+///
+/// A server or a layer that knows it may insert it; without it, and without
+/// [`ReverseProxy::peer`], nothing is said to endpoints about the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+impl ReverseProxy {
+    /// Unused connections kept per endpoint and thread.
+    const IDLE_PER_ENDPOINT: usize = 128;
+
+    pub(crate) fn new(pool: Pool) -> Self {
+        let config = Config {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            trusted: TrustedProxies::default(),
+            attempts: 3,
+            normal_paths: false,
+            tls: false,
+            peer: None,
+        };
+        let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
+        let affinity = pool.affinity().cloned().map(Arc::new);
+        let (tunnels, metrics) = (Tunnels::default(), Metrics::new(pool.name()));
+        Self {
+            inner: Arc::new(Inner {
+                pool,
+                affinity,
+                idle,
+                tunnels,
+                metrics,
+                config,
+            }),
+        }
+    }
+
+    /// What a request may measure. Default: [`Limits::default`].
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with(|config| config.limits = limits)
+    }
+
+    /// How long each phase may take. Default: [`Timeouts::default`].
+    #[must_use]
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        self.with(|config| config.timeouts = timeouts)
+    }
+
+    /// Whose forwarding fields are believed. Default: nobody's.
+    #[must_use]
+    pub fn trust(self, proxies: TrustedProxies) -> Self {
+        self.with(|config| config.trusted = proxies)
+    }
+
+    /// Endpoints that one request may be tried on, the first included. Only
+    /// requests that are safe to send twice get a second one. Default: 3; 0
+    /// counts as 1.
+    #[must_use]
+    pub fn attempts(self, attempts: u8) -> Self {
+        self.with(|config| config.attempts = attempts.max(1))
+    }
+
+    /// Refuses paths that are not in normal form, see
+    /// [`is_normal_path`](super::is_normal_path): for gateways that decide by
+    /// path. Default: off; the path is forwarded as it was sent either way.
+    #[must_use]
+    pub fn only_normal_paths(self) -> Self {
+        self.with(|config| config.normal_paths = true)
+    }
+
+    /// Clients reach this process over TLS, ended by the server in front of this
+    /// service: endpoints are told `https`, and cookies are `Secure`. Default: off.
+    #[must_use]
+    pub fn behind_tls(self) -> Self {
+        self.with(|config| config.tls = true)
+    }
+
+    /// Where the client's address is found. Default: the extension [`PeerAddr`].
+    ///
+    /// With axum's `into_make_service_with_connect_info::<SocketAddr>()`:
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use axum::extract::ConnectInfo;
+    ///
+    /// let pool = lb_core::Pool::builder("app").endpoints(["http://127.0.0.1:8001"]).build()?;
+    /// let proxy = pool.reverse_proxy().peer(|extensions| {
+    ///     extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+    /// });
+    /// # Ok::<(), lb_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn peer(self, find: fn(&Extensions) -> Option<SocketAddr>) -> Self {
+        self.with(|config| config.peer = Some(find))
+    }
+
+    /// The pool behind it.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
+    /// Tunnels that are open.
+    #[must_use]
+    pub fn tunnels(&self) -> usize {
+        self.inner.tunnels.count()
+    }
+
+    /// Ends every tunnel at once, as a last step of a shutdown.
+    pub fn close_tunnels(&self) {
+        self.inner.tunnels.abort();
+    }
+
+    /// Closes the unused connections to an endpoint, for example when it was
+    /// ejected. Those in use finish.
+    pub fn close_idle(&self, endpoint: &Endpoint) {
+        self.inner.idle.close(endpoint.uri());
+    }
+
+    /// Forwards `request`, which came over a connection from `peer`.
+    pub fn forward<B>(&self, request: Request<B>, peer: Option<IpAddr>) -> ResponseFuture<B>
+    where
+        B: Body<Data: Send> + Send + Unpin + 'static,
+    {
+        let method = request.method().clone();
+        let now = clock::now();
+        match Exchange::new(&self.inner, request, peer, now) {
+            Ok(exchange) => ResponseFuture::new(exchange, now),
+            Err(refusal) => {
+                self.inner.metrics.refused(refusal);
+                ResponseFuture::refused(refusal, method)
+            }
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut Arc::make_mut(&mut self.inner).config);
+        self
+    }
+}
+
+impl Pool {
+    /// A reverse proxy over this pool, for HTTP and WebSocket. Mount it with
+    /// axum's `fallback_service`, or serve it by itself; see [`proxy`](super).
+    #[must_use]
+    pub fn reverse_proxy(&self) -> ReverseProxy {
+        ReverseProxy::new(self.clone())
+    }
+}
+
+impl<B> Service<Request<B>> for ReverseProxy
+where
+    B: Body<Data: Send> + Send + Unpin + 'static,
+{
+    type Response = Response<ProxyBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture<B>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let extensions = request.extensions();
+        let peer = match self.inner.config.peer {
+            Some(find) => find(extensions),
+            None => extensions.get::<PeerAddr>().map(|peer| peer.0),
+        };
+        self.forward(request, peer.map(|peer| peer.ip()))
+    }
+}
+
+impl fmt::Debug for ReverseProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReverseProxy")
+            .field("pool", &self.inner.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn affinity(&self) -> Option<&Affinity> {
+        self.affinity.as_deref()
+    }
+
+    /// Keeps a connection for the next request, unless its endpoint takes none.
+    pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Instant) {
+        if endpoint.stats().causes() & !Cause::Draining.bit() == 0 {
+            self.idle
+                .put(endpoint.uri(), connection, self.config.timeouts.idle, now);
+        } else {
+            self.idle.close(endpoint.uri());
+        }
+    }
+}

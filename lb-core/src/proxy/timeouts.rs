@@ -1,0 +1,85 @@
+//! How long each phase of a proxied request may take.
+
+use std::time::Duration;
+
+/// How long the phases of a request may last. Each is measured from the last
+/// progress, so that a large transfer may take as long as it needs.
+///
+/// ```
+/// use std::time::Duration;
+/// use lb_core::proxy::Timeouts;
+///
+/// let quick = Timeouts::default().response(Duration::from_secs(2));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) response: Duration,
+    pub(crate) body: Duration,
+    pub(crate) expect: Duration,
+    pub(crate) tunnel: Duration,
+    pub(crate) idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            response: Duration::from_secs(60),
+            body: Duration::from_secs(60),
+            expect: Duration::from_secs(1),
+            tunnel: Duration::from_secs(3600),
+            idle: Duration::from_secs(4),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Until a connection stands; beyond, another endpoint is tried, then 504.
+    /// Default: 3 s.
+    #[must_use]
+    pub fn connect(mut self, limit: Duration) -> Self {
+        self.connect = limit;
+        self
+    }
+
+    /// From the end of the request to the head of the answer; beyond: 504.
+    /// Default: 60 s.
+    #[must_use]
+    pub fn response(mut self, limit: Duration) -> Self {
+        self.response = limit;
+        self
+    }
+
+    /// Between two pieces of a body, in either direction. A client that stops:
+    /// 408. An endpoint that stops: the answer is aborted. Default: 60 s.
+    #[must_use]
+    pub fn body(mut self, limit: Duration) -> Self {
+        self.body = limit;
+        self
+    }
+
+    /// How long a client with `Expect: 100-continue` waits for the endpoint's
+    /// word before its body is asked for anyway. Default: 1 s.
+    #[must_use]
+    pub fn expect(mut self, limit: Duration) -> Self {
+        self.expect = limit;
+        self
+    }
+
+    /// A tunnel with no byte in either direction ends. Default: 1 hour.
+    #[must_use]
+    pub fn tunnel(mut self, limit: Duration) -> Self {
+        self.tunnel = limit;
+        self
+    }
+
+    /// An unused connection to an endpoint is closed. Keep it shorter than the
+    /// endpoint's own limit, or requests race with its close. Default: 4 s,
+    /// because common application servers close after 5 s.
+    #[must_use]
+    pub fn idle(mut self, limit: Duration) -> Self {
+        self.idle = limit;
+        self
+    }
+}

@@ -1,0 +1,126 @@
+//! Reading the head of an answer from a connection.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode};
+use tokio::io::AsyncRead;
+
+use super::scratch;
+use crate::proxy::rules::response::{Answer, InvalidAnswer, parse};
+
+/// Bytes of an answer's head, at most.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Interim answers before the final one, at most.
+const MAX_INTERIM: u8 = 16;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerError {
+    /// The connection ended before the first byte.
+    Closed,
+    /// The connection ended within the head.
+    Truncated,
+    /// What came is no answer.
+    Invalid,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// `100 (Continue)`: the body is wanted.
+    Continue,
+    /// The final answer, and what was read beyond its head.
+    Final(Answer, Bytes),
+}
+
+/// A head that may arrive in pieces.
+#[derive(Debug, Default)]
+pub(crate) struct AnswerReader {
+    bytes: Bytes,
+    interim: u8,
+}
+
+impl AnswerReader {
+    /// At least one byte of an answer came.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.bytes.is_empty() || self.interim > 0
+    }
+
+    /// Reads until a head is complete; its fields replace those in `fields`.
+    /// Interim answers other than `100` are swallowed: the server in front
+    /// cannot relay them.
+    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        method: &Method,
+        fields: &mut HeaderMap,
+    ) -> Poll<Result<Read, AnswerError>> {
+        loop {
+            if let Some(read) = self.parse(method, fields)? {
+                return Poll::Ready(Ok(read));
+            }
+            let more = ready!(scratch::poll_read(stream, cx));
+            let more = more.map_err(|_| self.ended())?;
+            if more.is_empty() {
+                return Poll::Ready(Err(self.ended()));
+            }
+            self.append(more)?;
+        }
+    }
+
+    fn ended(&self) -> AnswerError {
+        if self.has_begun() {
+            AnswerError::Truncated
+        } else {
+            AnswerError::Closed
+        }
+    }
+
+    fn append(&mut self, more: Bytes) -> Result<(), AnswerError> {
+        if self.bytes.is_empty() {
+            self.bytes = more;
+            return Ok(());
+        }
+        if self.bytes.len() + more.len() > MAX_HEAD_BYTES {
+            return Err(AnswerError::Invalid);
+        }
+        let mut joined = BytesMut::with_capacity(self.bytes.len() + more.len());
+        joined.extend_from_slice(&self.bytes);
+        joined.extend_from_slice(&more);
+        self.bytes = joined.freeze();
+        Ok(())
+    }
+
+    fn parse(
+        &mut self,
+        method: &Method,
+        fields: &mut HeaderMap,
+    ) -> Result<Option<Read>, AnswerError> {
+        while !self.bytes.is_empty() {
+            let parsed = parse(&self.bytes, method, fields);
+            let Some(answer) = parsed.map_err(|InvalidAnswer| AnswerError::Invalid)? else {
+                return Ok(None);
+            };
+            let rest = self.bytes.split_off(answer.length);
+            self.bytes = rest;
+            match answer.status {
+                StatusCode::SWITCHING_PROTOCOLS => {}
+                status if status.is_informational() => {
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Err(AnswerError::Invalid);
+                    }
+                    if status == StatusCode::CONTINUE {
+                        return Ok(Some(Read::Continue));
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            return Ok(Some(Read::Final(answer, std::mem::take(&mut self.bytes))));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,157 @@
+//! Unused connections, ready for the next request to the same endpoint.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Uri;
+use http::uri::Authority;
+use tokio::runtime::Handle;
+
+use super::connection::Connection;
+
+/// Threads beyond this share a part.
+const SHARDS: usize = 32;
+/// How often a part looks for connections that outlived their time.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Unused connections by endpoint address.
+///
+/// Each thread uses its own part, so that threads do not wait for each other.
+/// Within a part the most recently used connection goes first, so that
+/// the others can grow old and be closed. Nothing runs in the background: each
+/// return sweeps its part at most once a second.
+#[derive(Debug)]
+pub(crate) struct IdleConnections {
+    shards: [Mutex<Shard>; SHARDS],
+    per_endpoint: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    stacks: HashMap<usize, Stack, BuildHasherDefault<Spread>>,
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Stack {
+    /// Keeps the key's memory.
+    _authority: Authority,
+    connections: Vec<Connection>,
+}
+
+impl IdleConnections {
+    /// Keeps at most `per_endpoint` connections per endpoint and thread.
+    pub(crate) fn new(per_endpoint: usize) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            per_endpoint,
+        }
+    }
+
+    /// A connection to `uri` that was used within `limit` and is still quiet.
+    pub(crate) fn take(&self, uri: &Uri, limit: Duration, now: Instant) -> Option<Connection> {
+        let authority = uri.authority()?;
+        let runtime = Handle::current().id();
+        let mut shard = self.shard();
+        let stack = shard.stacks.get_mut(&key(authority))?;
+        while let Some(connection) = stack.connections.pop() {
+            let age = now.saturating_duration_since(connection.since);
+            if connection.runtime == runtime && age < limit && connection.is_quiet() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps `connection` for the next request to `uri`.
+    pub(crate) fn put(&self, uri: &Uri, mut connection: Connection, limit: Duration, now: Instant) {
+        let Some(authority) = uri.authority() else {
+            return;
+        };
+        connection.since = now;
+        connection.reused = true;
+        let mut shard = self.shard();
+        shard.sweep(limit, now);
+        let stack = shard.stacks.entry(key(authority)).or_insert_with(|| Stack {
+            _authority: authority.clone(),
+            connections: Vec::new(),
+        });
+        if stack.connections.len() < self.per_endpoint {
+            stack.connections.push(connection);
+        }
+    }
+
+    /// Closes every unused connection to `uri`.
+    pub(crate) fn close(&self, uri: &Uri) {
+        let Some(authority) = uri.authority() else {
+            return;
+        };
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.stacks.remove(&key(authority));
+        }
+    }
+
+    fn shard(&self) -> std::sync::MutexGuard<'_, Shard> {
+        // A panic elsewhere left whole connections behind: the map is sound.
+        self.shards[thread_index()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    fn sweep(&mut self, limit: Duration, now: Instant) {
+        let due = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP;
+        if !self.swept.is_none_or(due) {
+            return;
+        }
+        self.swept = Some(now);
+        self.stacks.retain(|_, stack| {
+            let young = |one: &Connection| now.saturating_duration_since(one.since) < limit;
+            stack.connections.retain(young);
+            !stack.connections.is_empty()
+        });
+    }
+}
+
+/// An endpoint's authority by where it lies in memory: no hashing of text. The
+/// clone kept in the stack holds that memory, so no other text can come to lie
+/// there. Equal text elsewhere merely has a stack of its own.
+fn key(authority: &Authority) -> usize {
+    authority.as_str().as_ptr().addr()
+}
+
+/// A small number of this thread's own.
+fn thread_index() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        // Relaxed: only uniqueness counts.
+        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    INDEX.with(|index| *index)
+}
+
+/// Keys are addresses: one multiplication spreads them over all bits.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // 2^64 divided by the golden ratio (Knuth, volume 3, 6.4).
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}

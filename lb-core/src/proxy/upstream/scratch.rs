@@ -1,0 +1,56 @@
+//! Buffers that a thread lends while it reads, and keeps for the next request.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// One read at most. A smaller buffer splits common answers into two reads.
+const READ_BYTES: usize = 32 << 10;
+/// Write buffers kept per thread.
+const KEPT: usize = 64;
+/// A buffer that grew beyond this is not kept.
+const KEPT_BYTES: usize = 16 << 10;
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static WRITE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Reads once. The bytes are copied out at their exact size, so that a waiting
+/// connection owns no buffer at all. Empty at the end of the stream.
+pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Bytes>> {
+    READ.with_borrow_mut(|buffer| {
+        if buffer.is_empty() {
+            buffer.resize(READ_BYTES, 0);
+        }
+        let mut read = ReadBuf::new(buffer);
+        ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
+    })
+}
+
+/// An empty buffer to serialise into.
+pub(crate) fn take() -> Vec<u8> {
+    WRITE
+        .with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(2 << 10))
+}
+
+/// Gives a buffer back to this thread.
+pub(crate) fn give_back(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT_BYTES && buffer.capacity() > 0 {
+        buffer.clear();
+        WRITE.with_borrow_mut(|kept| {
+            if kept.len() < KEPT {
+                kept.push(buffer);
+            }
+        });
+    }
+}

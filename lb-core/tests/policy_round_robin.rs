@@ -1,0 +1,106 @@
+//! Round robin and least request.
+
+mod common;
+
+use common::{id, picks, pool, random, run, start};
+use lb_core::{
+    PickCx,
+    policy::{LeastRequest, RoundRobin},
+};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Every available endpoint gets exactly one pick per cycle.
+    #[test]
+    fn round_robin_is_exact_over_a_cycle(n in 1usize..40, cycles in 1u64..5, down in 0usize..40) {
+        let pool = pool(n, RoundRobin::default());
+        let drained = (n > 1 && down < n).then_some(down);
+        if let Some(down) = drained {
+            pool.set_draining(&id(down), true);
+        }
+        let left = n as u64 - u64::from(drained.is_some());
+        run(&pool, cycles * left);
+        let down = drained.map(id);
+        for endpoint in pool.endpoints() {
+            let expected = if Some(endpoint.id()) == down.as_ref() { 0 } else { cycles };
+            prop_assert_eq!(endpoint.stats().picks_total(), expected);
+        }
+    }
+
+    /// In flight is never further apart than one.
+    #[test]
+    fn least_request_levels_what_is_in_flight(n in 1usize..33, requests in 1u64..200) {
+        let pool = pool(n, LeastRequest::default());
+        let now = start();
+        let leases: Vec<_> = (0..requests).map(|i| pool.pick(&PickCx::new(now, random(i))).expect("available")).collect();
+        let counts = picks(&pool);
+        let (least, most) = (counts.iter().min().copied(), counts.iter().max().copied());
+        prop_assert!(most <= least.map(|n| n + 1), "{:?}", counts);
+        drop(leases);
+    }
+}
+
+#[test]
+fn round_robin_starts_at_different_endpoints() {
+    let mut first = std::collections::HashSet::new();
+    for _ in 0..64 {
+        let pool = pool(4, RoundRobin::default());
+        first.insert(
+            pool.pick(&PickCx::new(start(), 1))
+                .expect("available")
+                .endpoint()
+                .id()
+                .clone(),
+        );
+    }
+    assert!(first.len() > 1, "64 pools all started at {first:?}");
+}
+
+#[test]
+fn idle_equal_endpoints_share_evenly_under_least_request() {
+    for scan_up_to in [0, 32] {
+        let pool = pool(8, LeastRequest::default().scan_up_to(scan_up_to));
+        run(&pool, 16_000);
+        assert!(
+            picks(&pool).iter().all(|n| (1_800..2_200).contains(n)),
+            "{:?}",
+            picks(&pool)
+        );
+    }
+}
+
+#[test]
+fn idle_endpoints_share_by_weight_under_least_request() {
+    for scan_up_to in [0, 32] {
+        let pool = pool(3, LeastRequest::default().scan_up_to(scan_up_to));
+        for (i, weight) in [1, 2, 5].into_iter().enumerate() {
+            pool.set_weight(&id(i), weight);
+        }
+        run(&pool, 16_000);
+        let picks = picks(&pool);
+        assert!(
+            (1_800..2_200).contains(&picks[0]) && (9_500..10_500).contains(&picks[2]),
+            "{picks:?}"
+        );
+    }
+}
+
+#[test]
+fn held_requests_spread_by_weight_under_least_request() {
+    let pool = pool(3, LeastRequest::default());
+    for (i, weight) in [1, 2, 5].into_iter().enumerate() {
+        pool.set_weight(&id(i), weight);
+    }
+    let now = start();
+    let leases: Vec<_> = (0..80)
+        .map(|i| pool.pick(&PickCx::new(now, random(i))).expect("available"))
+        .collect();
+    let picks = picks(&pool);
+    assert!(
+        picks[0].abs_diff(10) <= 1 && picks[1].abs_diff(20) <= 1 && picks[2].abs_diff(50) <= 2,
+        "{picks:?}"
+    );
+    drop(leases);
+}

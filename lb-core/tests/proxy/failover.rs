@@ -1,0 +1,166 @@
+//! What happens when endpoints fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lb_core::proxy::Timeouts;
+
+use crate::support::*;
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_is_not_noticed_by_any_client() {
+    let origin = Origin::saying("ok");
+    let gateway = serve(pool(&[nobody(), origin.url()]).reverse_proxy()).await;
+    let mut client = Client::connect(gateway).await;
+    for _ in 0..10 {
+        // Not even a POST: it was provably never sent.
+        let answer = client
+            .ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(origin.seen().len(), 10);
+}
+
+#[tokio::test]
+async fn with_nobody_there_the_answer_is_clear() {
+    let gateway = serve(pool(&[nobody()]).reverse_proxy()).await;
+    let mut client = Client::connect(gateway).await;
+    let answer = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(answer.status, 502);
+    assert!(
+        answer.text().starts_with(r#"{"error":"unreachable""#),
+        "{}",
+        answer.text()
+    );
+    let gateway = serve(pool(&[]).reverse_proxy()).await;
+    let answer = Client::connect(gateway)
+        .await
+        .ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await;
+    assert_eq!(
+        (answer.status, answer.field("retry-after")),
+        (503, Some("1"))
+    );
+}
+
+#[tokio::test]
+async fn an_idempotent_request_with_its_body_goes_to_another_endpoint() {
+    let broken = Origin::start(|_| Reply::Close(Vec::new()));
+    let origin = Origin::saying("ok");
+    let gateway = serve(pool(&[broken.url(), origin.url()]).reverse_proxy()).await;
+    let mut client = Client::connect(gateway).await;
+    for _ in 0..6 {
+        let answer = client
+            .ask("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    assert!(
+        origin
+            .seen()
+            .iter()
+            .all(|request| request.ends_with("\r\n\r\nabc"))
+    );
+    assert!(
+        !broken.seen().is_empty(),
+        "the control: the broken endpoint was asked"
+    );
+}
+
+#[tokio::test]
+async fn a_post_that_was_sent_is_never_sent_twice() {
+    let broken = Origin::start(|_| Reply::Close(Vec::new()));
+    let gateway = serve(pool(&[broken.url(), broken.url() + "/"]).reverse_proxy()).await;
+    let mut client = Client::connect(gateway).await;
+    let answer = client
+        .ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
+        .await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(broken.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_costs_no_client_a_request() {
+    // Answers as if it kept the connection, and closes it.
+    let origin = Origin::start(|_| Reply::Close(ok("ok")));
+    let gateway = serve(pool(&[origin.url()]).reverse_proxy()).await;
+    let mut client = Client::connect(gateway).await;
+    for _ in 0..20 {
+        assert_eq!(
+            client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_is_a_timeout_and_the_next_one_answers() {
+    let silent = Origin::start(|_| Reply::Silence);
+    let quick = Timeouts::default().response(Duration::from_millis(50));
+    let alone = serve(pool(&[silent.url()]).reverse_proxy().timeouts(quick)).await;
+    let answer = Client::connect(alone)
+        .await
+        .ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await;
+    assert_eq!(answer.status, 504);
+    let origin = Origin::saying("ok");
+    let both = pool(&[silent.url(), origin.url()])
+        .reverse_proxy()
+        .timeouts(quick);
+    let mut client = Client::connect(serve(both).await).await;
+    for _ in 0..4 {
+        assert_eq!(
+            client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_the_clients_fault_and_charged_to_nobody() {
+    let origin = Origin::saying("ok");
+    let pool = pool(&[origin.url()]);
+    let failures = Arc::new(AtomicUsize::new(0));
+    let gateway = serve(pool.reverse_proxy()).await;
+    for body in [
+        "+3\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabcX\r\n0\r\n\r\n",
+        "11111111111111111\r\n",
+        "zz\r\n",
+    ] {
+        let mut client = Client::connect(gateway).await;
+        let head = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = client.ask(format!("{head}{body}")).await;
+        assert_eq!(answer.status, 400, "{body:?}");
+        assert!(client.is_closed().await);
+        let stats = pool.endpoints()[0].stats().failures_total() as usize;
+        failures.fetch_add(stats, Ordering::Relaxed);
+    }
+    assert_eq!(failures.load(Ordering::Relaxed), 0);
+    assert!(
+        origin.seen().is_empty(),
+        "half a request counts as one: {:?}",
+        origin.seen()
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_stops_counting() {
+    let silent = Origin::start(|_| Reply::Silence);
+    let pool = pool(&[silent.url()]);
+    let gateway = serve(pool.reverse_proxy()).await;
+    let mut client = Client::connect(gateway).await;
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let stats = pool.endpoints()[0].clone();
+    until("in flight", || stats.stats().in_flight() == 1).await;
+    drop(client);
+    until("released", || stats.stats().in_flight() == 0).await;
+}

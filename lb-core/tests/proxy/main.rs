@@ -1,0 +1,13 @@
+//! The reverse proxy end to end: raw bytes in, a recording origin behind.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod affinity;
+mod corpus;
+mod failover;
+mod hostile;
+mod http2;
+mod server;
+mod streams;
+mod support;
+mod tunnels;
