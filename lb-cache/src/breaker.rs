@@ -27,9 +27,9 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// Failures in a row that open it. Default: 5.
     pub failures: u32,
-    /// How long it is open at first. Default: 500 ms.
+    /// How long it is open at first. Default: 250 ms.
     pub open_for: Duration,
-    /// Each failed probe doubles that, up to here. Default: 2 s.
+    /// Each failed probe doubles that, up to here. Default: 500 ms; a probe costs no caller anything.
     pub open_at_most: Duration,
 }
 
@@ -37,8 +37,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             failures: 5,
-            open_for: Duration::from_millis(500),
-            open_at_most: Duration::from_secs(2),
+            open_for: Duration::from_millis(250),
+            open_at_most: Duration::from_millis(500),
         }
     }
 }

@@ -188,7 +188,7 @@ fn virtual_wall() -> UnixMillis {
 }
 
 /// The wall clock.
-fn unix_now() -> UnixMillis {
+pub(crate) fn unix_now() -> UnixMillis {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the clock"

@@ -9,6 +9,8 @@
 //! | know when an entry is fresh, ageing or stale | [`freshness`]   | decide |
 //! | say where values come from                   | [`source`]      | serve  |
 //! | keep bytes somewhere else                    | [`tier`]        | edge   |
+//! | …in Redis, one node or a cluster             | `redis` (feature `redis`) | edge |
+//! | …in a file, or in PostgreSQL                 | `redb`, `postgres` (features) | edge |
 //! | turn values and keys into bytes              | [`codec`], [`wire`], [`envelope`] | decide |
 //! | leave a failing tier alone                   | [`breaker`]     | decide |
 //! | read statistics                              | [`stats`]       | serve  |
@@ -29,6 +31,12 @@ pub mod local;
 mod lookup;
 mod pack;
 pub mod policy;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redb")]
+pub mod redb;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod source;
 mod stamp;
 pub mod stats;

@@ -136,7 +136,7 @@ impl Policy {
     pub fn large_results() -> Self {
         Self {
             local: Local::lru(500),
-            max_value_bytes: 64 << 20,
+            max_value_bytes: 16 << 20,
             ..Self::default()
         }
     }

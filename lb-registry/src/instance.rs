@@ -57,19 +57,30 @@ pub struct Instance {
     /// TCP port.
     pub port: u16,
     /// Relative share of new work. Zero means none. Default: 1.
+    #[serde(default = "one")]
     pub weight: u32,
     /// Failure domain, if known.
+    #[serde(default)]
     pub zone: Option<String>,
     /// Version of the software, empty if unknown.
+    #[serde(default)]
     pub version: String,
     /// Labels without a value.
+    #[serde(default)]
     pub tags: Vec<String>,
     /// Labels with a value.
+    #[serde(default)]
     pub metadata: BTreeMap<String, String>,
     /// How it is.
+    #[serde(default)]
     pub status: Status,
     /// The incarnation of the process behind the id.
+    #[serde(default)]
     pub revision: u64,
+}
+
+fn one() -> u32 {
+    1
 }
 
 // === impl Status ===

@@ -27,11 +27,15 @@
 //! | know what a set of them is, and how sure we are    | [`snapshot`]   | decide |
 //! | compare two sets                                   | [`mod@diff`]   | decide |
 //! | keep services, checks, keys and sessions           | [`catalog`]    | decide |
+//! | believe or not believe a registry                  | [`mod@fail_static`] | decide |
 //! | read and write Consul's durations                  | [`duration`]   | decide |
 //! | wait before the next attempt                       | [`backoff`]    | decide |
 //! | say what a registry can do                         | [`registry`]   | serve  |
 //! | follow a service                                   | [`watch`]      | serve  |
 //! | register inside the process                        | [`in_process`] | serve  |
+//! | join several registries into one                   | [`merge`]      | serve  |
+//! | name instances in the program                      | [`fixed`]      | serve  |
+//! | name instances in a file                           | [`file`]       | edge   |
 //! | be registered while serving                        | [`membership`] | serve  |
 //! | answer health probes (feature `serve`)             | [`health`]     | edge   |
 //! | offer a registry to others (feature `server`)      | [`server`]     | edge   |
@@ -45,13 +49,17 @@ mod clock;
 pub mod consul;
 pub mod diff;
 pub mod duration;
+pub mod fail_static;
+mod feed;
+pub mod file;
+pub mod fixed;
 #[cfg(feature = "serve")]
 pub mod health;
 pub mod in_process;
 pub mod instance;
 pub mod membership;
+pub mod merge;
 pub mod observe;
-#[cfg(feature = "server")]
 mod persist;
 pub mod registry;
 #[cfg(feature = "server")]
@@ -65,11 +73,14 @@ mod readme {}
 
 #[cfg(feature = "consul")]
 pub use self::consul::Consul;
+pub use self::file::File;
+pub use self::fixed::Fixed;
 #[cfg(feature = "serve")]
 pub use self::health::HealthRoutes;
 pub use self::in_process::InProcess;
 pub use self::instance::{Instance, Status};
 pub use self::membership::Membership;
+pub use self::merge::Merge;
 pub use self::registry::{Discovery, HttpCheck, Registration, Registry, RegistryError};
 #[cfg(feature = "server")]
 pub use self::server::EmbeddedServer;

@@ -77,12 +77,10 @@ pub(crate) fn heartbeat_failed(service: &str) {
     counter!(HEARTBEAT_FAILURES, "service" => service.to_owned()).increment(1);
 }
 
-#[cfg(feature = "consul")]
 pub(crate) fn answer(service: &str, kind: &'static str) {
     counter!(ANSWERS, "service" => service.to_owned(), "kind" => kind).increment(1);
 }
 
-#[cfg(feature = "consul")]
 pub(crate) fn published(service: &str, instances: usize, stale: bool, denied: bool, held: usize) {
     let flag = |on: bool| f64::from(u8::from(on));
     let labelled = |name: &'static str| metrics::gauge!(name, "service" => service.to_owned());

@@ -2,13 +2,9 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-/// Writes at most this often.
-pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Writes `value` so that a reader finds the old file or the new one, never a part. Blocks.
 pub(crate) fn write(file: &Path, value: &impl Serialize) -> io::Result<()> {
@@ -45,6 +41,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 /// Writes the store's state with every change, at most once a second. Never ends.
 #[cfg(feature = "server")]
 pub(crate) async fn keep(store: &crate::InProcess, file: &Path) -> io::Result<()> {
+    const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
     let mut changed = store.changed();
     // The sender lives in the store.
     while changed.changed().await.is_ok() {

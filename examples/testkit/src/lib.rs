@@ -8,6 +8,8 @@
 //! | find a program or learn how to install it    | [`program`] |
 //! | get a loopback port that nobody else holds   | [`port`]    |
 //! | start it, wait until it answers, read its log| [`server`]  |
+//! | get a Redis server, or a cluster of six      | [`redis`], [`redis_cluster`] |
+//! | get a PostgreSQL server                      | [`postgres`] |
 //! | wait for a condition with a deadline         | [`wait`]    |
 //!
 //! ```no_run
@@ -29,7 +31,10 @@
 //! (PostgreSQL) is started with [`Launch::user`](server::Launch::user), which itself needs root.
 
 pub mod port;
+pub mod postgres;
 pub mod program;
+pub mod redis;
+pub mod redis_cluster;
 pub mod server;
 pub mod wait;
 

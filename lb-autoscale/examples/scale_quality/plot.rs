@@ -36,7 +36,7 @@ pub(crate) fn write_all(directory: &str) -> Result<(), Box<dyn Error + Send + Sy
 fn record(trace: &Trace, contestant: &mut dyn Contestant) -> Vec<Point> {
     let mut points = Vec::with_capacity(trace.arrivals.len());
     simulate_with(&World::default(), trace, contestant, |point| {
-        points.push(point)
+        points.push(point);
     });
     points
 }

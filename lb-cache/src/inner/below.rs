@@ -118,7 +118,7 @@ impl<K, V: 'static> Below<K, V> {
             }
             Err(TierError::NotAValue) => {
                 level.counters.corrupt.add(1);
-                return Answer::Silent;
+                return Answer::Miss(Bytes::new());
             }
             Err(_) => return Answer::Silent,
         };

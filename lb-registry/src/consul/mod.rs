@@ -12,6 +12,10 @@
 //! An index below one counts as one, an index that went back starts again from zero, and answers that come at once
 //! are slowed down to one per second ([`blocking`]).
 //!
+//! A failing agent, a denied token and an unconfirmed empty list leave the set as it is: see
+//! [`fail_static`](mod@crate::fail_static). A list that is empty because the token may not see it is told from a
+//! real one by asking for the token itself.
+//!
 //! # Limits
 //!
 //! Plain HTTP only: put a TLS-terminating proxy or a local agent in between. An answer may have 16 MiB.
@@ -34,11 +38,13 @@ mod watch;
 mod wire;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use ::http::{Method, StatusCode};
 use serde_json::json;
 
 use self::http::{Answer, Client};
+use crate::fail_static::Settings;
 use crate::{Discovery, Registration, Registry, RegistryError, Status, Watch};
 
 const DEFAULT_URL: &str = "http://service-registry:8500";
@@ -47,6 +53,14 @@ const DEFAULT_URL: &str = "http://service-registry:8500";
 #[derive(Clone)]
 pub struct Consul {
     client: Client,
+    options: Options,
+}
+
+/// How services are followed.
+#[derive(Clone, Debug, Default)]
+struct Options {
+    fail_static: Settings,
+    snapshots: Option<PathBuf>,
 }
 
 /// The settings make no sense.
@@ -69,6 +83,7 @@ impl Consul {
     pub fn new(url: &str) -> Result<Self, ConsulConfigError> {
         Ok(Self {
             client: Client::new(url)?,
+            options: Options::default(),
         })
     }
 
@@ -95,6 +110,21 @@ impl Consul {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.client.token = Some(token.into());
+        self
+    }
+
+    /// How much to protect the sets that are followed. Default: [`Settings::default`].
+    #[must_use]
+    pub fn fail_static(mut self, settings: Settings) -> Self {
+        self.options.fail_static = settings;
+        self
+    }
+
+    /// Keeps the latest set of each followed service in this folder, and starts with it until the first live
+    /// answer. Default: nothing is kept.
+    #[must_use]
+    pub fn snapshots(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.options.snapshots = Some(folder.into());
         self
     }
 
@@ -174,6 +204,6 @@ impl Registry for Consul {
 
 impl Discovery for Consul {
     fn watch(&self, service: &str) -> Watch {
-        watch::start(self.client.clone(), service)
+        watch::start(self.client.clone(), &self.options, service)
     }
 }

@@ -1,0 +1,101 @@
+//! Which slot holds a key, and which shard holds the slot.
+//!
+//! A shard is a primary with its replicas: they fail together, and keep their
+//! slots through a failover. Shards are numbered by their first slot, so the
+//! numbers stay the same when another node takes over.
+
+/// At most so many shards are told apart.
+pub(super) const DOMAINS: usize = 64;
+const SLOTS: usize = 16_384;
+
+/// The shard of every slot.
+#[derive(Debug, Default)]
+pub(super) struct Shards(Vec<u8>);
+
+impl Shards {
+    /// Reads the answer to CLUSTER NODES.
+    pub(super) fn of(nodes: &str) -> Self {
+        let mut owned: Vec<Vec<(usize, usize)>> = nodes
+            .lines()
+            .map(ranges)
+            .filter(|ranges| !ranges.is_empty())
+            .collect();
+        owned.sort();
+        let mut shards = vec![0; SLOTS];
+        for (index, ranges) in owned.iter().enumerate() {
+            for (first, last) in ranges {
+                shards[*first..=*last].fill((index % DOMAINS) as u8);
+            }
+        }
+        Self(shards)
+    }
+
+    /// The shard of a key of ours: its empty braces make Redis hash all of it.
+    pub(super) fn domain(&self, key: &[u8]) -> usize {
+        self.0.get(slot(key)).copied().map_or(0, usize::from)
+    }
+}
+
+/// The slots of one line of CLUSTER NODES; slots on their way are not counted.
+fn ranges(line: &str) -> Vec<(usize, usize)> {
+    let range = |word: &str| {
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last && last < SLOTS).then_some((first, last))
+    };
+    line.split(' ').skip(8).filter_map(range).collect()
+}
+
+/// CRC16-XMODEM modulo 16,384, as the Redis Cluster specification says.
+fn slot(key: &[u8]) -> usize {
+    let crc = key.iter().fold(0u16, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x1021
+            }
+        })
+    });
+    usize::from(crc) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "b 127.0.0.1:7101@17101 master - 0 0 2 connected 5461-10922\n\
+        a 127.0.0.1:7100@17100 myself,master - 0 0 1 connected 0-5459 5460\n\
+        c 127.0.0.1:7102@17102 master - 0 0 3 connected 10923-16383 [42->-d]\n\
+        d 127.0.0.1:7103@17103 slave a 0 0 1 connected\n";
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        assert_eq!(slot(b"123456789"), 0x31c3 % SLOTS);
+        assert_eq!(slot(b"foo"), 12_182);
+    }
+
+    #[test]
+    fn shards_keep_their_number_through_a_failover() {
+        let after = BEFORE.replace(
+            "master - 0 0 1 connected 0-5459 5460",
+            "master,fail - 0 0 1 connected",
+        );
+        let after = after.replace("slave a 0 0 1 connected", "master - 0 0 4 connected 0-5460");
+        let (before, after) = (Shards::of(BEFORE), Shards::of(&after));
+        assert_eq!(before.0, after.0);
+        assert_eq!(
+            (before.0[5_460], before.0[5_461], before.domain(b"foo")),
+            (0, 1, 2)
+        );
+    }
+
+    #[test]
+    fn nonsense_is_one_shard() {
+        assert_eq!(
+            Shards::of("a b c\n1 2 3 4 5 6 7 8 99999-5 7-").domain(b"foo"),
+            0
+        );
+        assert_eq!(Shards::default().domain(b"foo"), 0);
+    }
+}

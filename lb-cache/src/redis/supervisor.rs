@@ -1,0 +1,161 @@
+//! Keeps a connection, and makes it anew when requests keep failing.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use ::redis::{RedisResult, cmd};
+use tokio::sync::watch;
+
+use super::connection::Connection;
+use super::settings;
+use super::slots::Shards;
+use crate::source::BoxFuture;
+use crate::tier::TierError;
+
+/// Failures in a row, in one fault domain, after which the connection is made anew.
+const FAILURES: u32 = 3;
+/// The pause before a connection is made anew; each failure doubles it.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+type Connect = Box<dyn Fn() -> BoxFuture<'static, RedisResult<Connection>> + Send + Sync>;
+
+pub(super) struct Supervisor {
+    connect: Connect,
+    /// Discovering a cluster visits several nodes.
+    connect_within: Duration,
+    current: watch::Sender<Option<Connection>>,
+    connecting: AtomicBool,
+    failures: Box<[AtomicU32]>,
+    made: AtomicU64,
+    shards: RwLock<Shards>,
+    clustered: bool,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        connect: Connect,
+        connect_timeout: Duration,
+        domains: usize,
+        clustered: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            connect,
+            connect_within: connect_timeout.saturating_mul(8),
+            current: watch::Sender::new(None),
+            connecting: AtomicBool::new(false),
+            failures: (0..domains).map(|_| AtomicU32::new(0)).collect(),
+            made: AtomicU64::new(0),
+            shards: RwLock::default(),
+            clustered,
+        })
+    }
+
+    /// The connection; before the first one, waits at most `limit` for it.
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        limit: Duration,
+    ) -> Result<Connection, TierError> {
+        if let Some(connection) = self.current.borrow().clone() {
+            return Ok(connection);
+        }
+        self.make_anew(Duration::ZERO);
+        let mut current = self.current.subscribe();
+        let made = tokio::time::timeout(limit, current.wait_for(Option::is_some)).await;
+        match made {
+            Ok(Ok(connection)) => connection.clone().ok_or(TierError::TimedOut),
+            Ok(Err(_)) | Err(_) => Err(TierError::TimedOut),
+        }
+    }
+
+    /// Remembers how a request ended.
+    pub(super) fn record(self: &Arc<Self>, domain: usize, success: bool) {
+        let failures = &self.failures[domain % self.failures.len()];
+        // Relaxed, all: a heuristic; an extra or a late renewal harms nobody.
+        if success {
+            if failures.load(Ordering::Relaxed) != 0 {
+                failures.store(0, Ordering::Relaxed);
+            }
+        } else if failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
+            // Until the next success every failure is reason enough.
+            self.make_anew(PAUSE);
+        }
+    }
+
+    /// The shard of a key, as far as the cluster is known.
+    pub(super) fn domain(&self, key: &[u8]) -> usize {
+        self.shards
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .domain(key)
+    }
+
+    /// Learns which slots belong together.
+    async fn learn_shards(&self, mut connection: Connection) {
+        let nodes: RedisResult<String> = connection.query(cmd("CLUSTER").arg("NODES")).await;
+        if let Ok(nodes) = nodes {
+            *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Shards::of(&nodes);
+        }
+    }
+
+    pub(super) fn made(&self) -> u64 {
+        // Relaxed: a statistic.
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Starts to make a connection in the background, unless that is under way.
+    /// The old connection serves until the new one is there.
+    fn make_anew(self: &Arc<Self>, pause: Duration) {
+        // AcqRel: whoever wins sees what the last winner did before its release.
+        if !self.connecting.swap(true, Ordering::AcqRel) {
+            tokio::spawn(make(Making(Arc::downgrade(self)), pause));
+        }
+    }
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let connected = self.current.borrow().is_some();
+        f.debug_struct("Supervisor")
+            .field("connected", &connected)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection in the making; however it ends, another may begin.
+struct Making(Weak<Supervisor>);
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.0.upgrade() {
+            // Release: pairs with the swap in `make_anew`.
+            supervisor.connecting.store(false, Ordering::Release);
+        }
+    }
+}
+
+async fn make(making: Making, mut pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(supervisor) = making.0.upgrade() else {
+            return;
+        };
+        let made = tokio::time::timeout(supervisor.connect_within, (supervisor.connect)()).await;
+        if let Ok(Ok(connection)) = made {
+            if supervisor.clustered {
+                let learning = supervisor.learn_shards(connection.clone());
+                let _late_is_harmless =
+                    tokio::time::timeout(supervisor.connect_within, learning).await;
+            }
+            supervisor.current.send_replace(Some(connection.clone()));
+            // Relaxed: a statistic.
+            if supervisor.made.fetch_add(1, Ordering::Relaxed) == 0 {
+                tokio::spawn(settings::warn_of(connection, supervisor.clustered));
+            }
+            return;
+        }
+        drop(supervisor);
+        pause = (pause * 2).clamp(PAUSE, LONGEST_PAUSE);
+    }
+}
