@@ -55,7 +55,7 @@ async fn main() -> Result<(), BoxError> {
     verdicts.retain(|verdict| !verdict.passed());
     match (verdicts.is_empty(), blind) {
         (true, false) => {
-            println!("PASS: every limit held; the control run missed its limits, as it must")
+            println!("PASS: every limit held; the control run missed its limits, as it must");
         }
         (true, true) => return Err("FAIL: the control run passed, so the judge is blind".into()),
         (false, _) => {
