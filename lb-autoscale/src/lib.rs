@@ -8,6 +8,8 @@
 //! | say what I see                                    | [`inputs`]    | decide |
 //! | get a decision and its reasons                    | [`decide()`], [`decision`] | decide |
 //! | add schedules, overrides, forecasts, budgets …     | [`policy`]    | decide |
+//! | start from a ready specification                  | [`presets`]   | decide |
+//! | try it on a day of load                           | `sim` (feature `sim`) | decide |
 //! | keep memory between decisions                     | [`state`]     | decide |
 //! | check single rules against Kubernetes             | [`hpa`]       | decide |
 //! | exact numbers and integer time                    | [`quantity`], [`time`] | decide |
@@ -26,10 +28,13 @@ pub mod hpa;
 pub mod inputs;
 pub mod observe;
 pub mod policy;
+pub mod presets;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod quantity;
 pub mod run;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod source;
 pub mod spec;
 pub mod state;

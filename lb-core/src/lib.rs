@@ -8,8 +8,11 @@
 //! | know who gets the next request            | [`policy`]    | decide |
 //! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
 //! | read what endpoints report                | [`report`]    | decide |
+//! | judge who behaves worse than the others   | [`outlier`]   | decide |
+//! | retry within a budget                     | [`retry`]     | decide |
 //! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
+//! | probe endpoints                           | [`health`]    | edge   |
 //! | keep a client on its endpoint             | `affinity` (feature `affinity`) | decide |
 //! | forward HTTP and WebSocket                | `proxy` (feature `proxy`) | serve, edge |
 //! | export metrics                            | [`observe`]   | serve  |
@@ -21,15 +24,18 @@ pub mod candidates;
 mod clock;
 pub mod endpoint;
 mod error;
+pub mod health;
 #[cfg(feature = "rate-limit")]
 pub mod limit;
 pub mod observe;
+pub mod outlier;
 pub mod pick;
 pub mod policy;
 pub mod pool;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod report;
+pub mod retry;
 mod sync;
 
 #[cfg(feature = "affinity")]

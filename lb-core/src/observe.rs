@@ -19,8 +19,11 @@ pub fn describe() {
         Unit::Count,
         "Members of a pool that take new requests"
     );
+    crate::health::describe();
     #[cfg(feature = "rate-limit")]
     crate::limit::describe();
+    #[cfg(feature = "proxy")]
+    crate::proxy::describe();
     describe_gauge!(
         PANICKING,
         "1 while so few endpoints are healthy that health is overlooked"

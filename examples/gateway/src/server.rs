@@ -2,14 +2,19 @@
 //!
 //! Bounded in every direction: connections at a time, bytes of a request's head, time to send one.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use lb_core::proxy::PeerAddr;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -32,8 +37,8 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
     let connections = TaskTracker::new();
     while let Some((permit, accepted)) = next(&listener, &room, &stop).await {
         match accepted {
-            Ok((socket, _)) => {
-                let connection = connection(socket, app.clone(), permit, stop.clone());
+            Ok((socket, peer)) => {
+                let connection = connection((socket, peer), app.clone(), permit, stop.clone());
                 connections.spawn(connection);
             }
             Err(error) => {
@@ -46,7 +51,7 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
     let _late_ones_are_cut = tokio::time::timeout(LAST_REQUESTS, connections.wait()).await;
 }
 
-type Accepted = std::io::Result<(TcpStream, std::net::SocketAddr)>;
+type Accepted = std::io::Result<(TcpStream, SocketAddr)>;
 
 /// The next connection once there is room for one; nothing after `stop`.
 async fn next(
@@ -62,18 +67,23 @@ async fn next(
 }
 
 async fn connection(
-    socket: TcpStream,
+    (socket, peer): (TcpStream, SocketAddr),
     app: Router,
     _permit: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
     // Progress messages are small and wanted now.
     let _best_effort = socket.set_nodelay(true);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // The proxy tells instances who the client is.
+        request.extensions_mut().insert(PeerAddr(peer));
+        TowerToHyperService::new(app.clone()).call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {

@@ -5,6 +5,7 @@
 //! |---------------------------------------|------------------|--------|
 //! | describe a run and check it           | [`spec`]         | decide |
 //! | say how an input is distributed       | [`distribution`] | decide |
+//! | read inputs from a table              | [`csv`]          | decide |
 //! | write the output as a formula         | [`formula`]      | decide |
 //! | draw random numbers                   | [`rng`]          | decide |
 //! | keep percentiles of a billion numbers | [`sketch`], [`buckets`] | decide |
@@ -16,6 +17,7 @@
 
 pub mod buckets;
 mod clock;
+pub mod csv;
 pub mod distribution;
 pub mod engine;
 pub mod formula;

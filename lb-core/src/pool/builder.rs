@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -12,8 +12,9 @@ use futures_core::Stream;
 use crate::{
     candidates::Rules,
     clock,
-    endpoint::{EndpointSpec, Observer, Shared as SharedStats},
+    endpoint::{EndpointSpec, Fleet, Observer},
     error::ConfigError,
+    health::HealthCheck,
     policy::{Policy, PolicyConfig},
     pool::{
         Change, Pool, Shared,
@@ -35,6 +36,7 @@ pub struct PoolBuilder {
     rules: Rules,
     room: u32,
     latency_decay: Duration,
+    health: Option<HealthCheck>,
     extras: http::Extensions,
     failed: Option<ConfigError>,
 }
@@ -53,6 +55,7 @@ impl PoolBuilder {
             },
             room: u32::MAX,
             latency_decay: Duration::from_secs(10),
+            health: None,
             extras: http::Extensions::new(),
             failed: None,
         }
@@ -119,6 +122,13 @@ impl PoolBuilder {
         self
     }
 
+    /// Probes every endpoint from now on, until the pool is dropped. Needs a tokio
+    /// runtime. Default: no probes, whoever is a member counts as well.
+    pub fn health(mut self, check: HealthCheck) -> Self {
+        self.health = Some(check);
+        self
+    }
+
     /// Carries a part of another module along, found again by its type; `checked`
     /// is said by `build`.
     #[cfg_attr(
@@ -162,12 +172,9 @@ impl PoolBuilder {
         }
         self.check()?;
         let start = clock::now();
-        let stats = SharedStats {
-            start,
-            latency_decay: self.latency_decay,
-        };
+        let fleet = Arc::new(Fleet::new(start, self.latency_decay));
         let mut members = Members::default();
-        members.replace(self.specs, stats, start)?;
+        members.replace(self.specs, &fleet, start)?;
         let snapshot = Snapshot::build(Arc::default(), self.rules, &self.policy);
         let change = Change {
             policy: self.policy,
@@ -184,11 +191,12 @@ impl PoolBuilder {
                 name: self.name,
                 snapshot: ArcSwap::from_pointee(snapshot),
                 observers: Arc::new(self.observers),
-                stats,
+                fleet,
                 rules: self.rules,
                 room: self.room,
                 change: Mutex::new(change),
                 extras: self.extras,
+                health: OnceLock::new(),
                 _watcher: watcher,
             }
         });
@@ -196,7 +204,12 @@ impl PoolBuilder {
             return Err(error);
         }
         shared.rebuild(&shared.change());
-        Ok(Pool { shared })
+        let pool = Pool { shared };
+        if let Some(check) = self.health {
+            let checks = check.start(&pool)?;
+            pool.shared.health.get_or_init(|| checks);
+        }
+        Ok(pool)
     }
 }
 

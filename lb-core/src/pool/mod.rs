@@ -37,7 +37,7 @@ mod watch;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Instant,
 };
 
@@ -46,12 +46,14 @@ use arc_swap::ArcSwap;
 use crate::{
     candidates::{Entry, Rules},
     clock,
-    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Observer, Shared as SharedStats},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Observer},
     error::{ConfigError, PickError},
+    health::HealthChecks,
     observe,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
     pool::{lease::Observers, members::Members, snapshot::Snapshot, watch::Watcher},
+    report::LoadReport,
 };
 
 pub use self::{
@@ -73,13 +75,15 @@ pub(crate) struct Shared {
     name: String,
     snapshot: ArcSwap<Snapshot>,
     observers: Arc<Observers>,
-    stats: SharedStats,
+    fleet: Arc<Fleet>,
     rules: Rules,
     room: u32,
     /// Held while the next snapshot is built. Never on the request path.
     change: Mutex<Change>,
     /// Parts of other modules that came with the builder, by type.
     extras: http::Extensions,
+    /// Ends with the pool.
+    health: OnceLock<HealthChecks>,
     /// Ends with the pool.
     _watcher: Option<Watcher>,
 }
@@ -137,7 +141,11 @@ impl Pool {
             return Err(PickError::Unknown);
         }
         let tried = cx.tried.contains(id);
-        if tried || !entry.stats.enter(!Cause::Draining.bit(), entry.room) {
+        if tried
+            || !entry
+                .stats
+                .enter(!Cause::Draining.bit(), entry.room, Some(cx.now))
+        {
             return Err(PickError::NoneAvailable {
                 known: snapshot.candidates.len(),
             });
@@ -227,6 +235,22 @@ impl Pool {
         true
     }
 
+    /// Takes in a load report of an endpoint, polled or pushed; `false` if the
+    /// endpoint is unknown. Reports that came with a response go through
+    /// [`Lease::report`].
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "a change; the answer is a courtesy"
+    )]
+    pub fn report(&self, id: &EndpointId, report: &LoadReport, now: Instant) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        let Some(entry) = snapshot.entry(id) else {
+            return false;
+        };
+        entry.stats.report(report, now);
+        true
+    }
+
     /// Stops new requests to an endpoint; the future is ready when nothing is
     /// in flight there (at once if it is unknown). It needs not be polled to
     /// take effect, and dropping it leaves the endpoint draining.
@@ -277,6 +301,12 @@ impl Pool {
     )]
     pub(crate) fn extra<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.shared.extras.get()
+    }
+
+    /// What the pool's own health check knows, if it was built with one.
+    #[must_use]
+    pub fn health(&self) -> Option<&HealthChecks> {
+        self.shared.health.get()
     }
 
     /// A handle that does not keep the pool alive.
@@ -330,7 +360,7 @@ impl Shared {
 
     pub(crate) fn set_endpoints(&self, specs: Vec<EndpointSpec>) -> Result<(), ConfigError> {
         let mut change = self.change();
-        change.members.replace(specs, self.stats, clock::now())?;
+        change.members.replace(specs, &self.fleet, clock::now())?;
         self.rebuild(&change);
         Ok(())
     }

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod affinity;
+mod corpus;
 mod failover;
+mod hostile;
+mod http2;
+mod server;
 mod streams;
 mod support;
 mod tunnels;

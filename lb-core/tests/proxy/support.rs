@@ -321,3 +321,30 @@ impl Client {
         (answer.text().to_owned(), head)
     }
 }
+
+impl Client {
+    /// Sends bytes that the gateway may refuse before it read them all.
+    pub(crate) async fn send_or_reset(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.ok();
+    }
+
+    /// Ends this side, if the other has not ended both.
+    pub(crate) async fn end(&mut self) {
+        self.stream.shutdown().await.ok();
+    }
+
+    /// `true` when nothing was read, nothing comes for a moment, and `rest` holds.
+    pub(crate) async fn is_silent_while(&mut self, rest: impl Fn() -> bool) -> bool {
+        const MOMENT: Duration = Duration::from_millis(20);
+        while self.buffer.is_empty() {
+            let readable = self.stream.readable();
+            if tokio::time::timeout(MOMENT, readable).await.is_ok() {
+                return false;
+            }
+            if rest() {
+                return true;
+            }
+        }
+        false
+    }
+}

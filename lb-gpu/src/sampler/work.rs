@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::observe;
 use crate::probe::{Fault, Probe, ProbeError};
 use crate::reading::{DeviceId, Reading};
 use crate::snapshot::{Availability, GpuSnapshot};
@@ -73,7 +74,10 @@ pub(super) async fn fold(
             outcome = inbox.recv(), if alive => {
                 let now = clock::now();
                 match outcome {
-                    Some(Ok(reading)) => tracker.observe(reading, now),
+                    Some(Ok(reading)) => {
+                        observe::looked(reading.took);
+                        tracker.observe(reading, now);
+                    }
                     Some(Err(error)) => report_and_fail(&mut tracker, error),
                     None => {
                         alive = false;
@@ -111,5 +115,6 @@ fn report_and_fail(tracker: &mut Tracker, error: ProbeError) {
         }
         _ => {}
     }
+    observe::look_failed();
     tracker.fail(error, now);
 }

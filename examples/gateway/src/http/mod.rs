@@ -14,9 +14,12 @@
 //! A refusal is a [`Problem`]: what is wrong, where, and what to do about it.
 
 mod dashboard;
+mod id;
 mod problem;
 mod progress;
 mod simulations;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

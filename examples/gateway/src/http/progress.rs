@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -14,9 +14,10 @@ use http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::id::Id;
 use super::simulations::bad_query;
 use super::{Api, Problem};
-use crate::ledger::{JobId, Message};
+use crate::ledger::Message;
 
 /// A client that does not take a message within this time is gone.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
@@ -35,11 +36,10 @@ pub(super) struct ProgressQuery {
 /// Every message after the client's last one, and a normal close after the final one.
 pub(super) async fn follow(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Id(id): Id,
     query: Result<Query<ProgressQuery>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let id: JobId = id.parse()?;
     let hint = "the only parameter is after=N, the last number you received";
     let Query(query) = query.map_err(|error| bad_query(&error, hint))?;
     let messages = api.jobs.ledger().follow(&id, query.after).await?;

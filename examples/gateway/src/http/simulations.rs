@@ -3,14 +3,15 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::id::Id;
 use super::{Api, Problem, SPEC_BYTES};
-use crate::ledger::{JobId, JobView, LedgerError, Submitted};
+use crate::ledger::{JobView, LedgerError, Submitted};
 
 /// How many jobs one list shows.
 const LISTED: usize = 100;
@@ -25,11 +26,10 @@ pub(super) struct SubmitQuery {
 /// `PUT`: 202 for a new job, 200 for one that is known, 409 if the id is taken.
 pub(super) async fn submit(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Id(id): Id,
     query: Result<Query<SubmitQuery>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let id: JobId = id.parse()?;
     let Query(query) =
         query.map_err(|error| bad_query(&error, "the only parameter is reuse=true"))?;
     let spec = (api.check)(&body.map_err(|error| bad_body(&error))?)?;
@@ -51,11 +51,7 @@ pub(super) async fn submit(
 }
 
 /// `GET`: where the job stands.
-pub(super) async fn view(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<Json<JobView>, Problem> {
-    let id: JobId = id.parse()?;
+pub(super) async fn view(State(api): State<Api>, Id(id): Id) -> Result<Json<JobView>, Problem> {
     let view = api
         .jobs
         .ledger()
@@ -66,11 +62,7 @@ pub(super) async fn view(
 }
 
 /// `GET .../result`: the result alone.
-pub(super) async fn result(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id: JobId = id.parse()?;
+pub(super) async fn result(State(api): State<Api>, Id(id): Id) -> Result<Response, Problem> {
     let Some(result) = api.results.read(&id).await? else {
         let hint = "follow /simulations/{id}/progress until it has finished";
         return Err(Problem::new(
@@ -83,11 +75,7 @@ pub(super) async fn result(
 }
 
 /// `DELETE`: ends the job; a job that has ended stays as it ended.
-pub(super) async fn cancel(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<Json<JobView>, Problem> {
-    let id: JobId = id.parse()?;
+pub(super) async fn cancel(State(api): State<Api>, Id(id): Id) -> Result<Json<JobView>, Problem> {
     Ok(Json(api.jobs.cancel(&id).await?))
 }
 

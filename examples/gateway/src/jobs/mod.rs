@@ -10,11 +10,14 @@
 
 mod attempt;
 mod instance;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,7 +54,7 @@ impl std::fmt::Debug for Place {
 pub type Places = Arc<dyn Fn(&[Arc<str>]) -> Option<Place> + Send + Sync>;
 
 /// Told of every result, once, with the specification it answers.
-pub type OnResult = Arc<dyn Fn(JobSpec, Outcome) + Send + Sync>;
+pub type OnResult = Arc<dyn Fn(JobSpec, Outcome) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The running jobs. Cheap to clone; the last clone that goes stops them all.
 #[derive(Clone)]
@@ -209,7 +212,7 @@ impl Worker {
             view = next;
         }
         if let (Status::Finished, Some(result)) = (view.latest.status, view.latest.result) {
-            (self.on_result)(view.spec, result);
+            (self.on_result)(view.spec, result).await;
         }
     }
 

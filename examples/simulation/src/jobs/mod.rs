@@ -28,7 +28,7 @@ mod job;
 mod runner;
 mod table;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -39,7 +39,7 @@ pub use job::Job;
 
 use crate::engine::Engine;
 use crate::spec::{Plan, Spec, SpecError};
-use table::Table;
+use table::{Place, Table};
 
 /// What an instance takes on.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +48,10 @@ pub struct Limits {
     pub running: usize,
     /// Jobs that wait for their turn. Default: 64.
     pub queued: usize,
-    /// Ended jobs that are remembered. Default: 256.
-    pub remembered: usize,
+    /// Ended jobs that are remembered; the least recently read go first. Default: 1000.
+    pub remembered: u64,
+    /// How long they are. Default: 5 minutes.
+    pub remembered_for: Duration,
     /// How long one job may run. Default: 30 minutes.
     pub run_time: Duration,
 }
@@ -59,7 +61,8 @@ impl Default for Limits {
         Self {
             running: 2,
             queued: 64,
-            remembered: 256,
+            remembered: 1_000,
+            remembered_for: Duration::from_mins(5),
             run_time: Duration::from_mins(30),
         }
     }
@@ -104,7 +107,7 @@ pub struct Jobs {
 struct Shared {
     engine: Arc<dyn Engine>,
     limits: Limits,
-    table: Mutex<Table>,
+    table: Table,
     turns: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -117,7 +120,7 @@ impl Jobs {
         let shared = Shared {
             engine: Arc::new(engine),
             limits,
-            table: Mutex::new(Table::new(limits.remembered)),
+            table: Table::new(&limits),
             turns: Arc::new(Semaphore::new(limits.running.max(1))),
             tasks: TaskTracker::new(),
         };
@@ -136,37 +139,36 @@ impl Jobs {
         if let Some(known) = self.find(id) {
             return same(&known, spec);
         }
-        let plan = Plan::new(spec)?;
-        let job = {
-            let mut table = self.table();
-            if let Some(known) = table.find(id) {
-                return same(&known, spec);
+        let job = Job::new(id.clone(), Plan::new(spec)?);
+        if self.shared.tasks.is_closed() {
+            return Err(SubmitError::Draining);
+        }
+        let Limits {
+            running, queued, ..
+        } = self.shared.limits;
+        match self.shared.table.enter(job, running + queued) {
+            Place::Taken(known) => same(&known, spec),
+            Place::Full(active) => Err(SubmitError::Full {
+                queued: active - running,
+            }),
+            Place::New(job) => {
+                let run = runner::drive(Arc::clone(&self.shared), job);
+                self.shared.tasks.spawn(run);
+                Ok(Submitted::Accepted)
             }
-            if self.shared.tasks.is_closed() {
-                return Err(SubmitError::Draining);
-            }
-            let queued = table.active().saturating_sub(self.shared.limits.running);
-            if queued >= self.shared.limits.queued {
-                return Err(SubmitError::Full { queued });
-            }
-            table.insert(Job::new(id.clone(), plan))
-        };
-        self.shared
-            .tasks
-            .spawn(runner::drive(Arc::clone(&self.shared), job));
-        Ok(Submitted::Accepted)
+        }
     }
 
     /// The job with this id, if it is remembered.
     #[must_use]
     pub fn find(&self, id: &JobId) -> Option<Arc<Job>> {
-        self.table().find(id)
+        self.shared.table.find(id)
     }
 
     /// Jobs that run or wait.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.table().active()
+        self.shared.table.active()
     }
 
     /// How many jobs may run at the same time.
@@ -183,13 +185,9 @@ impl Jobs {
 
     /// Stops every job that has not ended.
     pub fn cancel_all(&self) {
-        for job in self.table().unfinished() {
+        for job in self.shared.table.all_active() {
             job.cancel();
         }
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.shared.table()
     }
 }
 
@@ -198,12 +196,6 @@ fn same(known: &Job, spec: &Spec) -> Result<Submitted, SubmitError> {
         Ok(Submitted::Known)
     } else {
         Err(SubmitError::Conflict)
-    }
-}
-
-impl Shared {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

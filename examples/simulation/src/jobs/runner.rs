@@ -20,7 +20,7 @@ pub(super) async fn drive(shared: Arc<Shared>, job: Arc<Job>) {
     observe::job_ended(&outcome, job.control().done());
     // First out of the count of active jobs, then the news: whoever hears of
     // the end may submit at once.
-    shared.table().retire(job.id());
+    shared.table.retire(&job).await;
     job.end(outcome);
 }
 

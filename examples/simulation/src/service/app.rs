@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,11 +11,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use super::streams::Streams;
-use super::{direct, health, progress, simulations, ticks};
+use super::{direct, identity, progress, simulations, ticks};
 use crate::engine::CpuEngine;
 use crate::jobs::{Jobs, Limits};
 
@@ -71,10 +69,8 @@ pub(super) struct Shared {
     pub(super) jobs: Jobs,
     pub(super) direct: direct::Direct,
     pub(super) streams: Streams,
-    pub(super) draining: CancellationToken,
     pub(super) metrics: Option<PrometheusHandle>,
     pub(super) drain_time: Duration,
-    requests: AtomicUsize,
 }
 
 impl App {
@@ -96,15 +92,13 @@ impl App {
                 jobs: Jobs::new(CpuEngine::new(args.threads), limits),
                 direct: direct::Direct::new(limits.running),
                 streams: Streams::default(),
-                draining: CancellationToken::new(),
                 metrics,
                 drain_time: Duration::from_secs(args.drain_seconds.get()),
-                requests: AtomicUsize::new(0),
             }),
         }
     }
 
-    /// All routes.
+    /// All routes but those for probes, which [`run`](super::run) adds.
     pub fn router(&self) -> Router {
         let simulation = put(simulations::submit)
             .get(simulations::view)
@@ -114,12 +108,8 @@ impl App {
             .route("/simulations/{id}/progress", get(progress::follow))
             .route("/simulate", post(direct::simulate))
             .route("/ticks", get(ticks::stream))
-            .route("/whoami", get(health::whoami))
-            .route("/health", get(health::health))
-            .route("/health/detailed", get(health::detailed))
-            .route("/ready", get(health::ready))
-            .route("/startup", get(health::startup))
-            .route("/metrics", get(health::metrics))
+            .route("/whoami", get(identity::whoami))
+            .route("/metrics", get(identity::metrics))
             .fallback(Problem::no_such_path)
             .method_not_allowed_fallback(Problem::no_such_method)
             .layer(DefaultBodyLimit::disable())
@@ -139,12 +129,6 @@ impl App {
         let utilization = active as f64 / self.shared.jobs.capacity() as f64;
         format!("TEXT application_utilization={utilization:.3}, named_metrics.active_work={active}")
     }
-
-    /// Requests whose answer has not begun.
-    pub(super) fn requests(&self) -> usize {
-        // Relaxed: a figure to look at. It orders no other memory.
-        self.shared.requests.load(Ordering::Relaxed)
-    }
 }
 
 impl std::fmt::Debug for App {
@@ -155,26 +139,12 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// Counts a request until its answer begins, even when its client goes away.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        // Relaxed: as in `App::requests`.
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 async fn report_load(
     State(app): State<App>,
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
-    // Relaxed: as in `App::requests`.
-    app.shared.requests.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted(&app.shared.requests);
     let mut response = next.run(request).await;
-    drop(counted);
     // A switch of protocols carries nothing that is not about the switch.
     if response.status() != StatusCode::SWITCHING_PROTOCOLS
         && let Ok(value) = HeaderValue::try_from(app.load_report())

@@ -9,13 +9,16 @@
 //! | `POST /simulate`                      | a small run (up to a million iterations), at once |
 //! | `GET /ticks?count=N&every_ms=M&from=K` | WebSocket of N numbered ticks                  |
 //! | `GET /whoami`                         | which instance this is                          |
-//! | `GET /health` `/health/detailed` `/ready` `/startup` `/metrics` | for operators |
+//! | `GET /metrics`                        | for Prometheus                                  |
+//! | `GET /health` `/health/detailed` `/ready` `/startup` | for probes (added by [`run`])    |
 //!
-//! Refusals are JSON: `error` says what is wrong, `field` where, `hint` what to
+//! A specification is JSON, or `text/csv` with one input a row ([`csv`](crate::csv))
+//! and `?formula=…&iterations=…&seed=…`. Refusals are JSON: `error` says what is wrong, `field` where, `hint` what to
 //! do about it. Bodies are limited to 64 KiB and ten seconds.
 //!
-//! SIGTERM (and Ctrl-C) drains: not ready any more, no new jobs; open requests,
-//! streams and running jobs come to their end within a deadline; exit 0.
+//! As a process ([`run`]) it registers itself; SIGTERM (and Ctrl-C) drains: not
+//! ready any more, no new jobs; open requests, streams and running jobs come to
+//! their end within a deadline; deregistered; exit 0.
 //!
 //! ```
 //! use simulation::service::{App, Args};
@@ -31,7 +34,7 @@
 mod app;
 mod body;
 mod direct;
-mod health;
+mod identity;
 mod problem;
 mod progress;
 mod run;
@@ -40,7 +43,7 @@ mod streams;
 mod ticks;
 
 pub use app::{App, Args};
-pub use run::run;
+pub use run::{SERVICE, run};
 
 #[cfg(test)]
 mod tests;

@@ -65,8 +65,8 @@ impl Problem {
     }
 
     pub(super) async fn no_such_path() -> Self {
-        let hint = "use /simulations/{id}, /simulations/{id}/progress, /simulate, /ticks, /whoami, \
-                    /health, /ready or /metrics";
+        let hint = "use /simulations/{id}, /simulations/{id}/progress, /simulate, /ticks, /whoami \
+                    or /metrics";
         Self::new(StatusCode::NOT_FOUND, "no such path", hint)
     }
 

@@ -1,77 +1,114 @@
-//! An instance as a process: listens, serves, drains on a signal.
+//! An instance as a process: listens, registers, serves, drains on a signal.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lb_registry::{Consul, InProcess, Membership};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
 
 use super::{App, Args};
 use crate::observe;
 
-/// From "not ready" to "no new connections": time for others to notice.
-const GRACE: Duration = Duration::from_millis(500);
+/// The name under which instances register.
+pub const SERVICE: &str = "simulation";
+/// From "draining" to the drain itself: time for others to notice.
+const PROPAGATION: Duration = Duration::from_millis(500);
 
-/// Serves until SIGTERM or Ctrl-C, then drains. Prints the bound address as the
-/// first line on standard output.
+/// Serves until SIGTERM or Ctrl-C, then drains: not ready, known as draining to
+/// the registry, jobs and streams brought to their end within the deadline,
+/// deregistered. Prints the bound address as the first line on standard output.
 ///
 /// # Errors
 ///
-/// If the address cannot be bound or the sockets fail.
+/// If the address cannot be bound, the registry's URL is none, or the sockets
+/// fail. A registry that does not answer is no error: registering goes on while
+/// the instance serves.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    let registry = args.registry.as_deref().map(Consul::new).transpose();
+    let registry = registry.context("--registry is no URL of a registry")?;
     let listener = TcpListener::bind(&args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let app = App::with_metrics(&args, install_metrics());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{address}").and_then(|()| out.flush())?;
-    drop(out);
-
-    let stop = tokio_util::sync::CancellationToken::new();
-    let server =
-        axum::serve(listener, app.router()).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let mut server = tokio::spawn(server.into_future());
-    tokio::select! {
-        served = &mut server => return Ok(served??),
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tracing::info!(instance = app.shared.id, "draining");
-    app.shared.draining.cancel();
-    sleep(GRACE).await;
-    stop.cancel();
-    app.drain().await;
-    // Whatever connection is still open now has nothing left to say.
-    server.abort();
-    Ok(())
+    let membership = membership(&app, address);
+    // Before anybody knows the address: a signal from now on drains.
+    let asked = asked_to_leave()?;
+    announce(address)?;
+    let router = app.router();
+    let served = match &registry {
+        Some(registry) => {
+            membership
+                .serve_until(registry, listener, router, asked)
+                .await
+        }
+        // A registry nobody else sees: the order of starting and leaving is the same.
+        None => {
+            let registry = InProcess::default();
+            membership
+                .serve_until(&registry, listener, router, asked)
+                .await
+        }
+    };
+    // What has outlived the deadline of the drain must not hold the process up.
+    app.shared.jobs.cancel_all();
+    Ok(served?)
 }
 
-impl App {
-    /// Lets open requests, streams and jobs come to their end; when the time is
-    /// over, stops the jobs.
-    async fn drain(&self) {
-        let ended = async {
-            self.shared.jobs.drain().await;
-            self.shared.streams.drained().await;
-            while self.requests() > 0 || self.shared.direct.active() > 0 {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if timeout(self.shared.drain_time, ended).await.is_err() {
-            tracing::warn!(active = self.active_work(), "the time to drain is over");
-            self.shared.jobs.cancel_all();
+fn membership(app: &App, address: SocketAddr) -> Membership {
+    let membership = if address.ip().is_unspecified() {
+        Membership::from_env(SERVICE)
+    } else {
+        Membership::new(SERVICE, address.to_string())
+    };
+    let draining = app.clone();
+    membership
+        .id(&app.shared.id)
+        .version(env!("CARGO_PKG_VERSION"))
+        .metadata("capacity", app.shared.jobs.capacity().to_string())
+        .propagation(PROPAGATION)
+        .drain_deadline(app.shared.drain_time)
+        .on_drain(move || {
+            let app = draining.clone();
+            async move { app.drain().await }
+        })
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn asked_to_leave() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    }
+    })
+}
+
+fn announce(address: SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{address}")?;
+    out.flush()
 }
 
 /// `None` if the process records its metrics already.
 fn install_metrics() -> Option<PrometheusHandle> {
     let handle = PrometheusBuilder::new().install_recorder().ok()?;
     observe::describe();
+    lb_registry::observe::describe();
     Some(handle)
+}
+
+impl App {
+    /// Accepts no more jobs, and lets jobs and streams come to their end.
+    /// Requests are waited for by whoever serves them.
+    pub(super) async fn drain(&self) {
+        self.shared.jobs.drain().await;
+        self.shared.streams.drained().await;
+    }
 }

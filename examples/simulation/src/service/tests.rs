@@ -345,34 +345,52 @@ async fn a_client_that_says_too_much_loses_its_stream_only() {
     while let Some(Ok(_)) = socket.next().await {}
     app.shared.streams.drained().await;
     assert_eq!(
-        send(&app, Method::GET, "/health", "").await.0,
+        send(&app, Method::GET, "/whoami", "").await.0,
         StatusCode::OK
     );
 }
 
 #[tokio::test]
-async fn an_instance_that_drains_is_not_ready_and_takes_no_jobs_but_lives() {
+async fn an_instance_that_drains_takes_no_jobs_but_answers() {
     let app = app();
-    assert_eq!(
-        send(&app, Method::GET, "/ready", "").await.0,
-        StatusCode::OK
-    );
-    app.shared.draining.cancel();
-    app.shared.jobs.drain().await;
+    app.drain().await;
+    let answer = send(
+        &app,
+        Method::PUT,
+        "/simulations/a",
+        spec(1_000, 1).to_string(),
+    )
+    .await;
     assert_problem(
-        &send(&app, Method::GET, "/ready", "").await,
+        &answer,
         StatusCode::SERVICE_UNAVAILABLE,
-        "ready",
+        "a job while draining",
     );
-    assert_eq!(
-        submit(&app, "a", &spec(1_000, 1)).await,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
-    for path in ["/health", "/health/detailed", "/startup", "/whoami"] {
-        assert_eq!(
-            send(&app, Method::GET, path, "").await.0,
-            StatusCode::OK,
-            "{path}"
-        );
+    let direct = send(&app, Method::POST, "/simulate", spec(1_000, 1).to_string()).await;
+    assert_eq!(direct.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_table_of_inputs_is_the_same_as_json() {
+    let app = app();
+    let csv = |query: &str, table: &'static str| {
+        Request::put(format!("/simulations/a{query}"))
+            .header("content-type", "text/csv; charset=utf-8")
+            .body(Body::from(table))
+            .unwrap()
+    };
+    let query = "?formula=10%20%2B%20x&iterations=1000&seed=1";
+    let table = "name,distribution,a,b,c\nx,normal,0,1,\n";
+    let response = app.router().oneshot(csv(query, table)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert_eq!(submit(&app, "a", &spec(1_000, 1)).await, StatusCode::OK);
+
+    for (query, table, status) in [
+        (query, "x,normal,0,one", StatusCode::UNPROCESSABLE_ENTITY),
+        ("?formula=x", table, StatusCode::BAD_REQUEST),
+        ("", table, StatusCode::BAD_REQUEST),
+    ] {
+        let response = app.router().oneshot(csv(query, table)).await.unwrap();
+        assert_eq!(response.status(), status, "{query} {table}");
     }
 }

@@ -7,8 +7,10 @@
 //!
 //! - [`options`]: what can be set.
 //! - [`worker`]: one thread: accept, serve, stop.
+//! - [`connection`]: one client, HTTP/1.1 or HTTP/2.
 //! - [`pace`]: closes connections that send their head too slowly.
 
+mod connection;
 mod options;
 mod pace;
 mod worker;
@@ -75,16 +77,18 @@ pub fn serve_gateway(proxy: &ReverseProxy, options: &ServeOptions) -> io::Result
     for index in 0..options.workers.max(1) {
         let socket = bind(address)?;
         address = socket.local_addr()?;
-        let worker = Worker::new(
-            proxy.clone(),
-            options.clone(),
-            orders.clone(),
-            alive.clone(),
-        )?;
+        let worker = Worker {
+            proxy: proxy.clone(),
+            options: options.clone(),
+            orders: orders.clone(),
+            _alive: alive.clone(),
+        };
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let name = format!("lb-gateway-{index}");
         thread::Builder::new()
             .name(name)
-            .spawn(move || worker.run(socket))?;
+            .spawn(move || worker.run(socket, &tell))?;
+        told.recv().map_err(|_| io::ErrorKind::BrokenPipe)??;
     }
     Ok(GatewayServer {
         address,

@@ -78,10 +78,13 @@ impl Paces {
         self.connections.push((pace, task));
     }
 
-    /// Connections that have not ended.
-    pub(super) fn count(&mut self) -> usize {
-        self.connections.retain(|(_, task)| !task.is_finished());
-        self.connections.len()
+    /// `true` while fewer than `most` connections are open. Looks closely only
+    /// when there may be too many.
+    pub(super) fn has_room(&mut self, most: usize) -> bool {
+        if self.connections.len() >= most {
+            self.connections.retain(|(_, task)| !task.is_finished());
+        }
+        self.connections.len() < most
     }
 
     /// One second is over: closes what is too slow.
@@ -102,6 +105,13 @@ impl Paces {
 pub(super) struct Paced {
     pub(super) stream: TcpStream,
     pub(super) pace: Arc<Pace>,
+}
+
+impl Paced {
+    /// Something has come that is not read yet.
+    pub(super) fn begun(&self) {
+        self.pace.has_read();
+    }
 }
 
 impl AsyncRead for Paced {

@@ -4,19 +4,18 @@ use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::connection::Protocols;
 use super::pace::{Pace, Paced, Paces};
 use super::{BACKLOG, Order, ServeOptions};
 use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
@@ -25,143 +24,117 @@ use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Worker {
-    proxy: ReverseProxy,
-    options: ServeOptions,
-    orders: watch::Receiver<Order>,
-    runtime: Runtime,
-    /// Dropped last: its end says that this worker has ended.
-    _alive: mpsc::Sender<()>,
+    pub(super) proxy: ReverseProxy,
+    pub(super) options: ServeOptions,
+    pub(super) orders: watch::Receiver<Order>,
+    /// Its end says that this worker has ended.
+    pub(super) _alive: mpsc::Sender<()>,
 }
 
 impl Worker {
-    pub(super) fn new(
-        proxy: ReverseProxy,
-        options: ServeOptions,
-        orders: watch::Receiver<Order>,
-        alive: mpsc::Sender<()>,
-    ) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self {
-            proxy,
-            options,
-            orders,
-            runtime,
-            _alive: alive,
-        })
-    }
-
-    /// Runs until it is told to stop.
-    pub(super) fn run(self, socket: TcpSocket) {
-        let mut orders = self.orders.clone();
-        let serving = async {
-            let listener = socket.listen(BACKLOG)?;
-            let connections = self.accept(listener).await;
-            finish(&mut orders, connections).await;
-            io::Result::Ok(())
+    /// Tells whether it could begin, then runs until it is told to stop.
+    pub(super) fn run(self, socket: TcpSocket, tell: &SyncSender<io::Result<()>>) {
+        let begun = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| {
+                let guard = runtime.enter();
+                let listener = socket.listen(BACKLOG)?;
+                drop(guard);
+                Ok((runtime, listener))
+            });
+        let (told, begun) = match begun {
+            Ok(begun) => (tell.send(Ok(())), Some(begun)),
+            Err(error) => (tell.send(Err(error)), None),
         };
-        if let Err(error) = self.runtime.block_on(serving) {
-            tracing::error!(%error, "a gateway worker cannot listen");
+        if let (Ok(()), Some((runtime, listener))) = (told, begun) {
+            let mut orders = self.orders.clone();
+            runtime.block_on(async {
+                let connections = self.accept(listener).await;
+                finish(&mut orders, connections).await;
+            });
         }
     }
 
-    /// Accepts until the order changes.
-    async fn accept(&self, listener: TcpListener) -> GracefulShutdown {
-        let (graceful, mut paces) = (
-            GracefulShutdown::new(),
-            Paces::new(self.options.head_timeout),
-        );
+    /// Accepts until the order changes. What is returned closes when the last
+    /// connection has ended.
+    async fn accept(&self, listener: TcpListener) -> mpsc::Receiver<()> {
+        let (open, closed) = mpsc::channel(1);
+        let paces = Paces::new(self.options.head_timeout);
+        let mut serving = Serving {
+            protocols: Protocols::new(&self.options),
+            paces,
+            open,
+        };
         let mut orders = self.orders.clone();
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let builder = self.builder();
-        let mut open = true;
+        let mut room = true;
         loop {
             tokio::select! {
                 biased;
-                _ = orders.wait_for(|order| *order != Order::Serve) => return graceful,
-                _ = seconds.tick() => {
-                    paces.tick();
-                    open = paces.count() < self.options.max_connections;
-                }
-                accepted = listener.accept(), if open => match accepted {
-                    Ok((stream, peer)) => {
-                        self.serve(&builder, stream, peer.ip(), &graceful, &mut paces);
-                    }
+                _ = orders.wait_for(|order| *order != Order::Serve) => return closed,
+                _ = seconds.tick() => serving.paces.tick(),
+                accepted = listener.accept(), if room => match accepted {
+                    Ok((stream, peer)) => self.serve(stream, peer.ip(), &mut serving),
                     Err(error) => {
                         tracing::warn!(%error, "accept failed");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }
+            room = serving.paces.has_room(self.options.max_connections);
         }
     }
 
-    fn builder(&self) -> auto::Builder<TokioExecutor> {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_buf_size(64 << 10);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .enable_connect_protocol()
-            .max_concurrent_streams(self.options.max_streams)
-            .max_header_list_size(32 << 10)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20));
-        builder
-    }
-
-    fn serve(
-        &self,
-        builder: &auto::Builder<TokioExecutor>,
-        stream: TcpStream,
-        peer: IpAddr,
-        graceful: &GracefulShutdown,
-        paces: &mut Paces,
-    ) {
+    fn serve(&self, stream: TcpStream, peer: IpAddr, serving: &mut Serving) {
         // Without this a small answer may wait for the acknowledgement of the last.
         let _ = stream.set_nodelay(true);
-        let pace = paces.pace();
-        let service = Front {
+        let pace = serving.paces.pace();
+        let front = Front {
             proxy: self.proxy.clone(),
             peer,
             pace: Arc::clone(&pace),
         };
-        let stream = TokioIo::new(Paced {
+        let stream = Paced {
             stream,
             pace: Arc::clone(&pace),
-        });
-        let connection = builder
-            .serve_connection_with_upgrades(stream, service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+        };
+        let connection = serving
+            .protocols
+            .clone()
+            .serve(stream, front, self.orders.clone());
+        let open = serving.open.clone();
         let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a client's connection ended");
-            }
+            connection.await;
+            drop(open);
         });
-        paces.watch(pace, task.abort_handle());
+        serving.paces.watch(pace, task.abort_handle());
     }
 }
 
+/// What a worker knows of its connections.
+struct Serving {
+    protocols: Protocols,
+    paces: Paces,
+    /// Held by every connection.
+    open: mpsc::Sender<()>,
+}
+
 /// Waits for running requests as long as the order allows.
-async fn finish(orders: &mut watch::Receiver<Order>, connections: GracefulShutdown) {
+async fn finish(orders: &mut watch::Receiver<Order>, mut closed: mpsc::Receiver<()>) {
     let order = *orders.borrow();
     if let Order::Finish(grace) = order {
         let stopped = orders.wait_for(|order| *order == Order::Stop);
-        let finished = timeout(grace, connections.shutdown());
         tokio::select! {
-            _ = finished => {}
+            _ = timeout(grace, closed.recv()) => {}
             _ = stopped => {}
         }
     }
 }
 
 /// The service of one connection.
-struct Front {
+pub(super) struct Front {
     proxy: ReverseProxy,
     peer: IpAddr,
     pace: Arc<Pace>,

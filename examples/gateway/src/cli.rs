@@ -1,0 +1,79 @@
+//! The command line.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A gateway for simulations, with everything it needs. Without a subcommand it starts a registry,
+/// three instances and itself, plays a demonstration, and goes on serving.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Instead of the demonstration.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The demonstration.
+    #[command(flatten)]
+    pub demo: DemoArgs,
+}
+
+/// How the demonstration is played.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DemoArgs {
+    /// Address for clients; port 0 picks a free one. Nothing is protected: keep it on loopback.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Ends after the demonstration; fails if anything it claims did not hold.
+    #[arg(long)]
+    pub once: bool,
+    /// Serves without playing anything.
+    #[arg(long, conflicts_with = "once")]
+    pub quiet: bool,
+    /// Control run: plays the scaling without a drain, ends, and fails because the judge reports losses.
+    #[arg(long, hide = true, conflicts_with_all = ["once", "quiet"])]
+    pub no_drain: bool,
+    /// Ends when standard input does.
+    #[arg(long, hide = true)]
+    pub leave_with_parent: bool,
+}
+
+/// What else this program can be.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Balances over the given upstreams, without any configuration.
+    Up(UpArgs),
+    /// One instance of the simulation service.
+    #[command(hide = true)]
+    Instance(InstanceArgs),
+    /// The judge of the demonstration.
+    #[command(hide = true)]
+    Judge(judge::Args),
+}
+
+/// `gateway up http://a http://b`
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// Upstreams, as in http://10.0.0.1:8000.
+    #[arg(required = true)]
+    pub upstreams: Vec<String>,
+    /// Address for clients; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Path that upstreams are asked for; any answer is a sign of life.
+    #[arg(long, default_value = "/")]
+    pub health_path: String,
+    /// Seconds between two questions.
+    #[arg(long, default_value = "2")]
+    pub health_seconds: std::num::NonZeroU32,
+}
+
+/// One instance, and whether it ends with its parent.
+#[derive(Clone, Debug, Args)]
+pub struct InstanceArgs {
+    /// As of the simulation service.
+    #[command(flatten)]
+    pub simulation: simulation::service::Args,
+    /// Ends when standard input does.
+    #[arg(long)]
+    pub leave_with_parent: bool,
+}

@@ -1,0 +1,285 @@
+//! The composition: registry, instances, balancer, ledger, cache, autoscaler and page, as one
+//! [`Gateway`] that is started and stopped.
+//!
+//! ```text
+//!            clients ──► server ──┬─► /simulations/**  jobs ─┐
+//!                                 ├─► / /status /events      ├─► pool ─► instances
+//!                                 └─► everything else  proxy ┘    ▲          │
+//!                                                                 │ watch    │ register
+//!            autoscaler ─► processes ─► instances            registry ◄──────┘
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use lb_autoscale::run::{AutoscalerHandle, Control};
+use lb_autoscale::{Autoscaler, Decision};
+use lb_core::affinity::Affinity;
+use lb_core::policy::LeastRequest;
+use lb_core::proxy::ReverseProxy;
+use lb_core::{EndpointId, Pool};
+use lb_gpu::{NvmlProbe, Sampler};
+use lb_registry::{Discovery as _, EmbeddedServer, InProcess};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http::{Api, Board};
+use crate::jobs::Jobs;
+use crate::ledger::{Ledger, MemoryLedger};
+use crate::lifeline::Lifeline;
+use crate::wiring::children::Children;
+use crate::wiring::results::CachedResults;
+use crate::wiring::shutdown::SharedProcesses;
+use crate::wiring::{SERVICE, drain, endpoints, gpu, load, page, places, specs};
+use crate::{clock, http, server};
+
+/// Time for instances to drain and end when the gateway does.
+const LAST_CHANCE: Duration = Duration::from_secs(15);
+/// Jobs on the page.
+const LISTED: usize = 30;
+
+/// What may be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where clients connect; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Whether scale-in waits for running work. Off only for the control run.
+    pub drain: bool,
+}
+
+/// A running gateway. Stop it with [`Gateway::stop`]; dropping it kills what it started.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Who gets the next request.
+    pub pool: Pool,
+    /// The results and their cache.
+    pub results: CachedResults,
+    address: SocketAddr,
+    registry_address: SocketAddr,
+    jobs: Jobs,
+    proxy: ReverseProxy,
+    autoscaler: AutoscalerHandle,
+    processes: SharedProcesses,
+    /// Ends the server for clients.
+    stop: CancellationToken,
+    /// Ends the registry, which instances need until they are gone.
+    stop_registry: CancellationToken,
+    tasks: TaskTracker,
+    /// Ends with this process, and with it every child that was given a share.
+    pub lifeline: Arc<Lifeline>,
+}
+
+impl Gateway {
+    /// Starts everything and returns once clients can connect. Instances start meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be bound.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let listener = bind(options.listen).await?;
+        let (stop_registry, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let registry = InProcess::default();
+        let registry_address = serve_registry(&registry, &stop_registry, &tasks).await?;
+        let pool = pool()?;
+        let follower = endpoints::follow(pool.clone(), registry.watch(SERVICE));
+        tasks.spawn(stop_registry.clone().run_until_cancelled_owned(follower));
+        let lifeline = Arc::new(Lifeline::new()?);
+        let children = Children {
+            program: std::env::current_exe()?,
+            registry_uri: format!("http://{registry_address}"),
+            lifeline: Arc::clone(&lifeline),
+        };
+        let processes = children.processes(&registry);
+        let processes = SharedProcesses::new(if options.drain {
+            drain::drained(processes, &pool, &registry)
+        } else {
+            drain::not_drained(processes, &registry)
+        });
+        let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
+        let autoscaler = Autoscaler::new(
+            load::spec()?,
+            load::source(ledger.clone()),
+            processes.clone(),
+        )
+        .interval(Duration::from_secs(1))
+        .keep_decisions(600)
+        .run();
+        let results = CachedResults::new(Arc::clone(&ledger))?;
+        let places = places::places(pool.clone(), random);
+        let jobs = Jobs::new(Arc::clone(&ledger), places, results.keeper());
+        let gateway = Self {
+            address: listener.local_addr()?,
+            proxy: pool.reverse_proxy(),
+            pool,
+            results,
+            registry_address,
+            jobs,
+            autoscaler,
+            processes,
+            stop: CancellationToken::new(),
+            stop_registry,
+            tasks,
+            lifeline,
+        };
+        let app = gateway.app(&registry);
+        gateway
+            .tasks
+            .spawn(server::serve(listener, app, gateway.stop.clone()));
+        Ok(gateway)
+    }
+
+    fn app(&self, registry: &InProcess) -> Router {
+        let api = Api::new(
+            self.jobs.clone(),
+            Arc::new(specs::check),
+            Arc::new(self.results.clone()),
+        );
+        let board = Board::start(self.snapshots(registry));
+        api.routes()
+            .merge(http::board(board))
+            .fallback_service(self.proxy.clone())
+    }
+
+    /// What the page shows, taken whenever the page asks.
+    fn snapshots(
+        &self,
+        registry: &InProcess,
+    ) -> impl Fn() -> BoxFuture<'static, String> + Send + 'static {
+        let (pool, results) = (self.pool.clone(), self.results.clone());
+        let (ledger, control) = (Arc::clone(self.jobs.ledger()), self.autoscaler.control());
+        let (registry, registry_uri) = (registry.watch(SERVICE), self.registry_uri());
+        let (begun, gpus) = (clock::now(), Arc::new(Sampler::start(NvmlProbe::detect())));
+        move || {
+            let (pool, stats) = (pool.status(), results.cache.stats());
+            let (ledger, scaling) = (Arc::clone(&ledger), page::scaling(&control));
+            let revision = registry.latest().revision;
+            let registry = json!({ "uri": registry_uri, "revision": revision });
+            let (uptime, gpu) = (
+                clock::now().saturating_duration_since(begun),
+                gpu::status(&gpus.latest()),
+            );
+            async move {
+                let jobs = page::jobs(ledger.active(), &ledger.newest(LISTED).await);
+                json!({
+                    "uptime_seconds": uptime.as_secs_f64(),
+                    "pool": pool,
+                    "jobs": jobs,
+                    "scaling": scaling,
+                    "cache": page::cache(&stats),
+                    "gpu": gpu,
+                    "registry": registry,
+                })
+                .to_string()
+            }
+            .boxed()
+        }
+    }
+
+    /// Where clients connect, as in `127.0.0.1:8080`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Where instances register.
+    #[must_use]
+    pub fn registry_uri(&self) -> String {
+        format!("http://{}", self.registry_address)
+    }
+
+    /// Looks at the autoscaler and steers it.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.autoscaler.control()
+    }
+
+    /// Decisions that changed the size of the fleet, oldest first.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Arc<Decision>> {
+        page::changes(&self.autoscaler)
+    }
+
+    /// Address of an instance, as in `127.0.0.1:8001`.
+    #[must_use]
+    pub fn authority_of(&self, instance: &str) -> Option<String> {
+        let endpoint = self.pool.endpoint(&EndpointId::from(instance))?;
+        Some(endpoint.uri().authority()?.to_string())
+    }
+
+    /// Waits until exactly so many instances take requests and no other is left; `false` if that
+    /// did not come about in time.
+    pub async fn wait_for_instances(&self, count: usize, within: Duration) -> bool {
+        let settled = async {
+            loop {
+                let endpoints = self.pool.status().endpoints;
+                if endpoints.len() == count && endpoints.iter().all(|one| one.reasons.is_empty()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(within, settled).await.is_ok()
+    }
+
+    /// Takes no new connections, ends jobs and tunnels, drains and stops the instances.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.jobs.shutdown().await;
+        self.proxy.close_tunnels();
+        if tokio::time::timeout(LAST_CHANCE, self.processes.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("instances did not end in time and are killed");
+        }
+        self.stop_registry.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with --listen, or port 0 for a free one")
+    })
+}
+
+/// The registry, over HTTP for the instances, on a free loopback port.
+async fn serve_registry(
+    registry: &InProcess,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<SocketAddr> {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let address = listener.local_addr()?;
+    let (server, stop) = (EmbeddedServer::new(registry.clone()), stop.clone());
+    tasks.spawn(async move {
+        if let Some(Err(error)) = stop.run_until_cancelled(server.serve(listener)).await {
+            tracing::error!(%error, "the registry ended");
+        }
+    });
+    Ok(address)
+}
+
+/// The pool binds clients by a cookie that only this process can sign.
+fn pool() -> anyhow::Result<Pool> {
+    let key: [u8; 32] = std::array::from_fn(|_| random() as u8);
+    let pool = Pool::builder(SERVICE)
+        .policy(LeastRequest::default())
+        .affinity(Affinity::cookie("lb_session", key))
+        .build()?;
+    Ok(pool)
+}
+
+/// Random bits from the operating system's seed of the standard library's hash maps.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(0)
+}

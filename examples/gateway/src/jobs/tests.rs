@@ -1,0 +1,261 @@
+//! Jobs against instances that follow a script, over real sockets.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::{Message as Frame, WebSocketUpgrade};
+use axum::extract::{RawQuery, State};
+use axum::routing::{get, put};
+use futures_util::StreamExt as _;
+use http::StatusCode;
+
+use super::*;
+use crate::ledger::{MemoryLedger, Message};
+
+/// What one progress connection does.
+#[derive(Clone, Debug)]
+enum Line {
+    Says(&'static str),
+    /// Cuts the connection without a goodbye.
+    Breaks,
+    /// Stays open and silent.
+    Waits,
+}
+
+/// An instance that follows a script.
+#[derive(Debug)]
+struct Fake {
+    /// Answer to a submit.
+    takes: StatusCode,
+    /// Answer to a question about a job.
+    knows: StatusCode,
+    connections: Mutex<VecDeque<Vec<Line>>>,
+    resumed_with: Mutex<Vec<String>>,
+    cancelled: AtomicUsize,
+}
+
+impl Fake {
+    fn new(connections: &[&[Line]]) -> Self {
+        Self {
+            takes: StatusCode::ACCEPTED,
+            knows: StatusCode::OK,
+            connections: Mutex::new(connections.iter().map(|lines| lines.to_vec()).collect()),
+            resumed_with: Mutex::default(),
+            cancelled: AtomicUsize::new(0),
+        }
+    }
+
+    /// Serves on a free port and gives its address.
+    async fn start(self) -> (Arc<Self>, String) {
+        let fake = Arc::new(self);
+        let job = put(|State(fake): State<Arc<Self>>| async move { fake.takes })
+            .get(|State(fake): State<Arc<Self>>| async move {
+                (fake.knows, r#"{"status":"running","percent":1}"#)
+            })
+            .delete(|State(fake): State<Arc<Self>>| async move {
+                // Relaxed: read by a test that waits for it.
+                fake.cancelled.fetch_add(1, Ordering::Relaxed);
+            });
+        let app = Router::new()
+            .route("/simulations/{id}", job)
+            .route("/simulations/{id}/progress", get(Self::progress))
+            .with_state(Arc::clone(&fake));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, app).into_future());
+        (fake, uri)
+    }
+
+    async fn progress(
+        State(fake): State<Arc<Self>>,
+        RawQuery(query): RawQuery,
+        upgrade: WebSocketUpgrade,
+    ) -> axum::response::Response {
+        fake.resumed_with
+            .lock()
+            .unwrap()
+            .push(query.unwrap_or_default());
+        let lines = fake
+            .connections
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or_default();
+        upgrade.on_upgrade(|mut socket| async move {
+            for line in lines {
+                match line {
+                    Line::Says(text) => socket.send(Frame::Text(text.into())).await.unwrap(),
+                    Line::Breaks => return,
+                    Line::Waits => std::future::pending().await,
+                }
+            }
+        })
+    }
+}
+
+const FIRST: Line = Line::Says(
+    r#"{"seq":1,"percent":10.0,"iterations_done":10,"iterations":100,"iterations_per_second":5.0,"eta_seconds":18.0,"ultra_engine_active":true,"status":"running"}"#,
+);
+const SECOND: Line = Line::Says(
+    r#"{"seq":2,"percent":60.0,"iterations_done":60,"iterations":100,"iterations_per_second":5.0,"eta_seconds":8.0,"status":"running"}"#,
+);
+const LAST: Line = Line::Says(
+    r#"{"seq":3,"percent":100.0,"iterations_done":100,"iterations":100,"status":"finished","result":{"mean": 0.1000000000000000055}}"#,
+);
+
+/// Places at these addresses in turn, skipping those to avoid, and how many are held.
+fn places(uris: Vec<String>) -> (Places, Arc<()>) {
+    let held = Arc::new(());
+    let guard = Arc::clone(&held);
+    let places: Places = Arc::new(move |avoid| {
+        let uri = uris
+            .iter()
+            .find(|uri| !avoid.iter().any(|id| **id == ***uri))?;
+        let held = Box::new(Arc::clone(&guard));
+        Some(Place {
+            instance: uri.as_str().into(),
+            uri: uri.clone(),
+            held,
+        })
+    });
+    (places, held)
+}
+
+fn jobs(uris: Vec<String>) -> (Jobs, Arc<()>) {
+    let (places, held) = places(uris);
+    (
+        Jobs::new(
+            Arc::new(MemoryLedger::default()),
+            places,
+            Arc::new(|_, _| Box::pin(async {})),
+        ),
+        held,
+    )
+}
+
+/// Submits a job and gives its whole progress.
+async fn run(jobs: &Jobs) -> Vec<Message> {
+    let id: JobId = "job".parse().unwrap();
+    jobs.submit(id.clone(), "{}".into()).await.unwrap();
+    let progress = jobs.ledger().follow(&id, 0).await.unwrap();
+    let all = progress.collect::<Vec<_>>();
+    tokio::time::timeout(Duration::from_secs(20), all)
+        .await
+        .expect("the job ends in time")
+}
+
+fn sequence(messages: &[Message]) -> Vec<(u64, u32, f64)> {
+    messages
+        .iter()
+        .map(|m| (m.seq, m.attempt, m.percent))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_job_ends_with_the_result_exactly_as_the_instance_wrote_it() {
+    let (_, uri) = Fake::new(&[&[FIRST, SECOND, LAST]]).start().await;
+    let (jobs, _) = jobs(vec![uri]);
+    let messages = run(&jobs).await;
+    let last = messages.last().unwrap();
+    assert_eq!(
+        last.result.as_ref().unwrap().as_str(),
+        r#"{"mean": 0.1000000000000000055}"#
+    );
+    assert_eq!(last.status, Status::Finished);
+    assert!(messages.iter().all(|message| message.ultra_engine_active));
+}
+
+#[tokio::test]
+async fn a_job_whose_instance_is_gone_is_replayed_elsewhere_and_never_goes_back() {
+    let mut gone = Fake::new(&[&[FIRST, SECOND, Line::Breaks]]);
+    gone.knows = StatusCode::NOT_FOUND;
+    let (_, gone) = gone.start().await;
+    let (_, other) = Fake::new(&[&[FIRST, SECOND, LAST]]).start().await;
+    let (jobs, _) = jobs(vec![gone, other.clone()]);
+    let messages = run(&jobs).await;
+    let expected = [
+        (1, 1, 0.0),
+        (2, 1, 10.0),
+        (3, 1, 60.0),
+        (4, 2, 60.0),
+        (5, 2, 60.0),
+        (6, 2, 60.0),
+        (7, 2, 60.0),
+        (8, 2, 100.0),
+        (9, 2, 100.0),
+    ];
+    assert_eq!(sequence(&messages), expected);
+    assert_eq!(messages.last().unwrap().instance.as_deref(), Some(&*other));
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_resumed_in_the_same_attempt() {
+    let (fake, uri) = Fake::new(&[&[FIRST, Line::Breaks], &[SECOND, LAST]])
+        .start()
+        .await;
+    let (jobs, _) = jobs(vec![uri]);
+    let messages = run(&jobs).await;
+    assert!(
+        messages.iter().all(|message| message.attempt == 1),
+        "{messages:?}"
+    );
+    assert_eq!(*fake.resumed_with.lock().unwrap(), ["after=0", "after=1"]);
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_take_the_job_costs_no_attempt() {
+    let mut busy = Fake::new(&[]);
+    busy.takes = StatusCode::SERVICE_UNAVAILABLE;
+    let (_, busy) = busy.start().await;
+    let (_, free) = Fake::new(&[&[LAST]]).start().await;
+    let nobody = "http://127.0.0.1:1".to_owned();
+    let (jobs, _) = jobs(vec![nobody, busy, free]);
+    let messages = run(&jobs).await;
+    assert_eq!(
+        (
+            messages.last().unwrap().status,
+            messages.last().unwrap().attempt
+        ),
+        (Status::Finished, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_no_instance_accepts_fails_at_once() {
+    let mut strict = Fake::new(&[]);
+    strict.takes = StatusCode::UNPROCESSABLE_ENTITY;
+    let (_, strict) = strict.start().await;
+    let (jobs, _) = jobs(vec![strict]);
+    assert_eq!(run(&jobs).await.last().unwrap().status, Status::Failed);
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_cancelled_at_its_instance_and_leaves_its_place() {
+    let (fake, uri) = Fake::new(&[&[FIRST, Line::Waits]]).start().await;
+    let (jobs, held) = jobs(vec![uri]);
+    let id: JobId = "job".parse().unwrap();
+    jobs.submit(id.clone(), "{}".into()).await.unwrap();
+    let mut progress = jobs.ledger().follow(&id, 0).await.unwrap();
+    while progress
+        .next()
+        .await
+        .is_some_and(|message| message.percent < 10.0)
+    {}
+    assert_eq!(
+        jobs.cancel(&id).await.unwrap().latest.status,
+        Status::Cancelled
+    );
+    jobs.0.tasks.close();
+    tokio::time::timeout(Duration::from_secs(5), jobs.0.tasks.wait())
+        .await
+        .unwrap();
+    assert_eq!(fake.cancelled.load(Ordering::Relaxed), 1);
+    assert_eq!(
+        Arc::strong_count(&held),
+        2,
+        "the test's and the closure's, no place"
+    );
+}

@@ -1,0 +1,105 @@
+//! `gateway up http://a http://b`: balancing, health and the page over given upstreams.
+//!
+//! Nothing to configure: the policy is least request, health is asked actively, HTTP and
+//! WebSocket go through, and the page is at `/` of an address of its own, so that no path of the
+//! upstreams is hidden.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use lb_core::Pool;
+use lb_core::health::{HealthCheck, HttpProbe};
+use lb_core::proxy::ReverseProxy;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::UpArgs;
+use crate::http::{Board, board};
+use crate::{clock, server};
+
+/// A gateway over given upstreams.
+#[derive(Debug)]
+pub struct Up {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where the page is.
+    pub page: SocketAddr,
+    proxy: ReverseProxy,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Up {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// If an upstream is no address, or a port is taken.
+    pub async fn start(args: UpArgs) -> anyhow::Result<Self> {
+        let upstreams = args.upstreams.iter().map(|upstream| with_scheme(upstream));
+        let health = health(&args)?;
+        let pool = Pool::builder("up")
+            .endpoints(upstreams)
+            .health(health)
+            .build();
+        let pool = pool.context("upstreams look like http://10.0.0.1:8000")?;
+        let listener = TcpListener::bind(args.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+        let page = TcpListener::bind(SocketAddr::new(args.listen.ip(), 0)).await?;
+        let up = Self {
+            address: listener.local_addr()?,
+            page: page.local_addr()?,
+            proxy: pool.reverse_proxy(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let app = axum::Router::new().fallback_service(up.proxy.clone());
+        up.tasks
+            .spawn(server::serve(listener, app, up.stop.clone()));
+        let board = board(Board::start(snapshots(pool)));
+        up.tasks.spawn(server::serve(page, board, up.stop.clone()));
+        Ok(up)
+    }
+
+    /// Takes no new connections and lets running requests end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.proxy.close_tunnels();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Any answer is a sign of life: nobody said which paths these upstreams know.
+fn health(args: &UpArgs) -> anyhow::Result<HealthCheck> {
+    let probe = HttpProbe::get(&args.health_path).context("a health path looks like /health")?;
+    let every = Duration::from_secs(u64::from(args.health_seconds.get()));
+    let deadline = every.min(Duration::from_secs(2));
+    let check = HealthCheck::new(probe.any_answer())
+        .every(every)
+        .timeout(deadline);
+    Ok(check.fall(2).rise(1))
+}
+
+/// `10.0.0.1:8000` is as good as `http://10.0.0.1:8000`.
+fn with_scheme(upstream: &str) -> String {
+    if upstream.contains("://") {
+        upstream.to_owned()
+    } else {
+        format!("http://{upstream}")
+    }
+}
+
+fn snapshots(pool: Pool) -> impl Fn() -> BoxFuture<'static, String> + Send + 'static {
+    let begun = clock::now();
+    move || {
+        let uptime = clock::now().saturating_duration_since(begun).as_secs_f64();
+        let page = json!({ "uptime_seconds": uptime, "pool": pool.status() }).to_string();
+        async move { page }.boxed()
+    }
+}

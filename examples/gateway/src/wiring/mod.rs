@@ -1,0 +1,29 @@
+//! The seams: where two crates meet that have never heard of each other. One file each, at most
+//! 40 lines of glue, with a test.
+//!
+//! | seam | file |
+//! |---|---|
+//! | registry -> balancer | [`endpoints`] |
+//! | balancer -> jobs | [`places`] |
+//! | ledger -> autoscaler | [`load`] |
+//! | autoscaler -> processes | [`children`] |
+//! | autoscaler -> balancer and registry, at scale-in | [`drain`] |
+//! | processes -> shutdown | [`shutdown`] |
+//! | cache in front of results | [`results`] |
+//! | simulation -> gateway: is this a specification? | [`specs`] |
+//! | GPU probe -> status | [`gpu`] |
+//! | everything -> the page | [`page`] |
+
+pub mod children;
+pub mod drain;
+pub mod endpoints;
+pub mod gpu;
+pub mod load;
+pub mod page;
+pub mod places;
+pub mod results;
+pub mod shutdown;
+pub mod specs;
+
+/// The name under which instances register.
+pub const SERVICE: &str = "simulation";

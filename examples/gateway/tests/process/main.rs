@@ -1,0 +1,9 @@
+//! The gateway as a process: real children, real sockets, nothing but loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod control;
+mod lifecycle;
+mod support;
+mod up;

@@ -1,0 +1,158 @@
+//! Ways to ask an endpoint how it is.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use http::{StatusCode, Uri, uri::PathAndQuery};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::endpoint::Endpoint;
+
+/// Why a probe says no.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// No connection, or it broke.
+    #[error("the endpoint cannot be reached: {0}")]
+    Io(#[from] io::Error),
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// It answered that it is not well.
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    /// What came is not HTTP.
+    #[error("the answer is not HTTP/1.1")]
+    NotHttp,
+    /// A probe of your own says no.
+    #[error("{0}")]
+    Other(Box<str>),
+}
+
+/// The answer of a probe, later.
+pub type Probing<'a> = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send + 'a>>;
+
+/// Asks one endpoint how it is. A panic costs one round of that endpoint.
+pub trait Probe: Send + Sync + 'static {
+    /// Asks once. It is dropped when it takes longer than the check's time-out.
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint) -> Probing<'a>;
+}
+
+/// A closure is a probe.
+impl<F, R> Probe for F
+where
+    F: Fn(&Endpoint) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), ProbeError>> + Send + 'static,
+{
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint) -> Probing<'a> {
+        Box::pin(self(endpoint))
+    }
+}
+
+/// Well is who accepts a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpProbe;
+
+impl TcpProbe {
+    /// The only one there is.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Probe for TcpProbe {
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint) -> Probing<'a> {
+        Box::pin(async { connect(endpoint.uri()).await.map(drop) })
+    }
+}
+
+/// Well is who answers a GET with 200 to 299, over HTTP/1.1 without encryption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    path: PathAndQuery,
+    accepts_below: u16,
+}
+
+impl HttpProbe {
+    /// Asks for this path.
+    ///
+    /// # Errors
+    ///
+    /// [`http::uri::InvalidUri`] if it is not a path.
+    pub fn get(path: &str) -> Result<Self, http::uri::InvalidUri> {
+        Ok(Self {
+            path: path.parse()?,
+            accepts_below: 300,
+        })
+    }
+
+    /// Any answer below 500 is a sign of life: for upstreams whose health path is
+    /// not known.
+    #[must_use]
+    pub fn any_answer(mut self) -> Self {
+        self.accepts_below = 500;
+        self
+    }
+
+    async fn ask(&self, uri: &Uri) -> Result<(), ProbeError> {
+        let host = uri.authority().map_or("", |authority| authority.as_str());
+        let path = &self.path;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: lb-core-probe\r\nconnection: close\r\n\r\n"
+        );
+        let mut stream = connect(uri).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut line = [0; 13];
+        stream.read_exact(&mut line).await?;
+        let status = parse_status(&line).ok_or(ProbeError::NotHttp)?;
+        if (200..self.accepts_below).contains(&status.as_u16()) {
+            Ok(())
+        } else {
+            Err(ProbeError::Status(status))
+        }
+    }
+}
+
+impl Probe for HttpProbe {
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint) -> Probing<'a> {
+        Box::pin(self.ask(endpoint.uri()))
+    }
+}
+
+async fn connect(uri: &Uri) -> Result<TcpStream, ProbeError> {
+    let host = uri.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let default = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    Ok(TcpStream::connect((bare, uri.port_u16().unwrap_or(default))).await?)
+}
+
+/// The status of `HTTP/1.1 200 ` or a line like it.
+fn parse_status(line: &[u8; 13]) -> Option<StatusCode> {
+    let code = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    (line[8] == b' ' && matches!(line[12], b' ' | b'\r')).then_some(())?;
+    StatusCode::from_bytes(code).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_status_line_is_read_as_one() {
+        assert_eq!(parse_status(b"HTTP/1.1 204 "), Some(StatusCode::NO_CONTENT));
+        assert_eq!(
+            parse_status(b"HTTP/1.0 503\r"),
+            Some(StatusCode::SERVICE_UNAVAILABLE)
+        );
+        assert_eq!(parse_status(b"HTTP/1.1 2000"), None);
+        assert_eq!(parse_status(b"SSH-2.0-Open1"), None);
+    }
+}

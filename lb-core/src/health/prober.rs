@@ -1,0 +1,261 @@
+//! The task that probes, endpoint by endpoint.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+
+use super::check::HealthCheck;
+use super::observe;
+use super::probe::ProbeError;
+use super::state::Health;
+use crate::clock;
+use crate::endpoint::{Cause, Endpoint, EndpointId};
+use crate::error::ConfigError;
+use crate::pool::{Pool, WeakPool};
+
+/// New members are noticed within this time.
+const LOOK: Duration = Duration::from_secs(1);
+/// Probes under way at most.
+const AT_ONCE: usize = 64;
+
+/// Probing in the background. Dropping it ends the probing and takes its verdicts
+/// back.
+#[derive(Debug)]
+#[must_use = "the checks end when this is dropped"]
+pub struct HealthChecks {
+    task: JoinHandle<()>,
+    board: Board,
+    pool: WeakPool,
+}
+
+/// What the checks know of one endpoint.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Checked {
+    /// The verdict.
+    pub health: Health,
+    /// Probes answered, well or not.
+    pub probes_total: u64,
+    /// Why the last probe that failed did.
+    pub last_error: Option<String>,
+}
+
+type Board = Arc<Mutex<BTreeMap<EndpointId, Subject>>>;
+
+/// One endpoint under observation.
+#[derive(Debug)]
+struct Subject {
+    endpoint: Arc<Endpoint>,
+    checked: Checked,
+    due: Instant,
+    /// The probe under way.
+    under_way: Option<Id>,
+}
+
+/// One probe's answer.
+struct Answer {
+    endpoint: Arc<Endpoint>,
+    result: Result<(), ProbeError>,
+    took: Duration,
+}
+
+// === impl HealthChecks ===
+
+impl HealthChecks {
+    pub(super) fn start(check: HealthCheck, pool: &Pool) -> Result<Self, ConfigError> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| ConfigError::NoRuntime { what: "health" })?;
+        let board = Board::default();
+        let task = runtime.spawn(run(check, pool.downgrade(), Arc::clone(&board)));
+        Ok(Self {
+            task,
+            board,
+            pool: pool.downgrade(),
+        })
+    }
+
+    /// What is known of each endpoint, by name.
+    #[must_use]
+    pub fn checked(&self) -> BTreeMap<EndpointId, Checked> {
+        let board = lock(&self.board);
+        board
+            .iter()
+            .map(|(id, subject)| (id.clone(), subject.checked.clone()))
+            .collect()
+    }
+}
+
+impl Drop for HealthChecks {
+    fn drop(&mut self) {
+        self.task.abort();
+        let Some(pool) = self.pool.upgrade() else {
+            return;
+        };
+        for id in lock(&self.board).keys() {
+            pool.mark(id, Cause::Unhealthy, false);
+        }
+    }
+}
+
+/// Probes until the pool is gone.
+async fn run(check: HealthCheck, weak: WeakPool, board: Board) {
+    let mut probes = JoinSet::new();
+    loop {
+        let Some(pool) = weak.upgrade() else { return };
+        let now = clock::now();
+        let next = {
+            let mut subjects = lock(&board);
+            follow_members(&mut subjects, pool.endpoints(), now, check.every);
+            start_due(&mut subjects, &mut probes, &check, now);
+            next_look(&subjects, now)
+        };
+        drop(pool);
+        tokio::select! {
+            () = tokio::time::sleep_until(next.into()) => {}
+            Some(answer) = probes.join_next() => {
+                let Some(pool) = weak.upgrade() else { return };
+                settle(&mut lock(&board), &pool, answer, &check);
+            }
+        }
+    }
+}
+
+/// Forgets who left and takes newcomers in, spread over the first second.
+fn follow_members(
+    subjects: &mut BTreeMap<EndpointId, Subject>,
+    members: Vec<Arc<Endpoint>>,
+    now: Instant,
+    every: Duration,
+) {
+    subjects.retain(|_, subject| {
+        members
+            .iter()
+            .any(|member| is_same(member, &subject.endpoint))
+    });
+    for endpoint in members {
+        subjects
+            .entry(endpoint.id().clone())
+            .or_insert_with(|| Subject {
+                endpoint,
+                checked: Checked {
+                    health: Health::Unknown,
+                    probes_total: 0,
+                    last_error: None,
+                },
+                due: now + every.min(LOOK).mul_f64(fastrand::f64()),
+                under_way: None,
+            });
+    }
+}
+
+/// The same life of the same endpoint, whatever its weight is now.
+fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
+    one.id() == other.id() && one.incarnation() == other.incarnation() && one.uri() == other.uri()
+}
+
+fn start_due(
+    subjects: &mut BTreeMap<EndpointId, Subject>,
+    probes: &mut JoinSet<Answer>,
+    check: &HealthCheck,
+    now: Instant,
+) {
+    for subject in subjects
+        .values_mut()
+        .filter(|subject| subject.under_way.is_none() && subject.due <= now)
+    {
+        if probes.len() >= AT_ONCE {
+            return;
+        }
+        subject.due = now + check.every.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let probe = probes.spawn(ask(check.clone(), Arc::clone(&subject.endpoint)));
+        subject.under_way = Some(probe.id());
+    }
+}
+
+async fn ask(check: HealthCheck, endpoint: Arc<Endpoint>) -> Answer {
+    let started = clock::now();
+    let result = tokio::time::timeout(check.timeout, check.probe.probe(&endpoint)).await;
+    let took = clock::now().saturating_duration_since(started);
+    Answer {
+        result: result.unwrap_or(Err(ProbeError::TimedOut)),
+        endpoint,
+        took,
+    }
+}
+
+fn next_look(subjects: &BTreeMap<EndpointId, Subject>, now: Instant) -> Instant {
+    let waiting = subjects
+        .values()
+        .filter(|subject| subject.under_way.is_none());
+    // What is due already waits for a probe to end: then it is looked at anyway.
+    let next = waiting
+        .map(|subject| subject.due)
+        .filter(|due| *due > now)
+        .min();
+    next.map_or(now + LOOK, |next| next.min(now + LOOK))
+}
+
+/// Folds an answer in. A probe that panicked costs its endpoint this round only.
+fn settle(
+    subjects: &mut BTreeMap<EndpointId, Subject>,
+    pool: &Pool,
+    answer: Result<Answer, JoinError>,
+    check: &HealthCheck,
+) {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(panic) => {
+            tracing::warn!(pool = pool.name(), %panic, "a health probe panicked");
+            observe::probed(pool.name(), "void");
+            let mut all = subjects.values_mut();
+            if let Some(subject) = all.find(|subject| subject.under_way == Some(panic.id())) {
+                subject.under_way = None;
+            }
+            return;
+        }
+    };
+    let same = |subject: &&mut Subject| is_same(&subject.endpoint, &answer.endpoint);
+    let Some(subject) = subjects.get_mut(answer.endpoint.id()).filter(same) else {
+        return;
+    };
+    subject.under_way = None;
+    if answer.result.is_err() && was_suspended(answer.took, check.timeout) {
+        observe::probed(pool.name(), "void");
+        return;
+    }
+    subject.fold(pool, answer.result, check);
+}
+
+impl Subject {
+    fn fold(&mut self, pool: &Pool, result: Result<(), ProbeError>, check: &HealthCheck) {
+        let well = result.is_ok();
+        observe::probed(pool.name(), if well { "well" } else { "failed" });
+        let before = self.checked.health;
+        self.checked.health = before.after(well, check.thresholds);
+        self.checked.probes_total += 1;
+        if let Err(error) = result {
+            self.checked.last_error = Some(error.to_string());
+        }
+        let up = self.checked.health.is_up();
+        if up != before.is_up() {
+            let (endpoint, why) = (self.endpoint.id(), self.checked.last_error.as_deref());
+            tracing::info!(pool = pool.name(), %endpoint, up, why, "health changed");
+            observe::changed(pool.name(), up);
+        }
+        // Also when nothing turned: an earlier life may have left its mark.
+        pool.mark(self.endpoint.id(), Cause::Unhealthy, !up);
+    }
+}
+
+/// No probe takes much longer than its time-out, unless this process did not run.
+fn was_suspended(took: Duration, timeout: Duration) -> bool {
+    took > timeout + timeout.max(Duration::from_secs(1))
+}
+
+/// A panic while it was held leaves whole subjects.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

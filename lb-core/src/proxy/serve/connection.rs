@@ -1,0 +1,116 @@
+//! One client's connection: which version it speaks, and its life.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::watch;
+
+use super::pace::Paced;
+use super::worker::Front;
+use super::{Order, ServeOptions};
+
+/// How the first bytes of HTTP/2 differ from every method of HTTP/1.
+const PREFACE: &[u8] = b"PRI ";
+/// Between two looks at a preface of which only one or two bytes have come.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How connections of either version are served.
+#[derive(Clone, Debug)]
+pub(super) struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    pub(super) fn new(options: &ServeOptions) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_buf_size(64 << 10);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .enable_connect_protocol()
+            .max_concurrent_streams(options.max_streams)
+            .max_header_list_size(32 << 10)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        Self { http1, http2 }
+    }
+
+    /// Serves one connection to its end; after an order to finish, only what
+    /// has begun.
+    pub(super) async fn serve(self, stream: Paced, front: Front, orders: watch::Receiver<Order>) {
+        let served = match speaks_http2(&stream).await {
+            // Boxed: most connections speak HTTP/1.1 and need not hold its room.
+            Ok(true) => Box::pin(self.http2(stream, front, orders)).await,
+            Ok(false) => self.http1(stream, front, orders).await,
+            Err(error) => {
+                tracing::debug!(%error, "a client left before it spoke");
+                return;
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a client's connection ended");
+        }
+    }
+
+    async fn http1(
+        self,
+        stream: Paced,
+        front: Front,
+        mut orders: watch::Receiver<Order>,
+    ) -> hyper::Result<()> {
+        let connection = self
+            .http1
+            .serve_connection(TokioIo::new(stream), front)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased;
+            served = connection.as_mut() => return served,
+            _ = orders.wait_for(|order| *order != Order::Serve) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+
+    async fn http2(
+        self,
+        stream: Paced,
+        front: Front,
+        mut orders: watch::Receiver<Order>,
+    ) -> hyper::Result<()> {
+        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), front));
+        tokio::select! {
+            biased;
+            served = connection.as_mut() => return served,
+            _ = orders.wait_for(|order| *order != Order::Serve) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+}
+
+/// Looks at the first bytes without taking them.
+async fn speaks_http2(stream: &Paced) -> io::Result<bool> {
+    loop {
+        let mut start = [0; PREFACE.len()];
+        let count = stream.stream.peek(&mut start).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !PREFACE.starts_with(&start[..count]) {
+            return Ok(false);
+        }
+        if count == PREFACE.len() {
+            return Ok(true);
+        }
+        stream.begun();
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

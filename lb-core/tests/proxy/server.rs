@@ -1,0 +1,74 @@
+//! The gateway as a server of its own.
+
+use std::time::Duration;
+
+use lb_core::proxy::{GatewayServer, ServeOptions, serve_gateway};
+
+use crate::support::*;
+
+fn start(urls: &[String], options: impl FnOnce(ServeOptions) -> ServeOptions) -> GatewayServer {
+    let plain = ServeOptions::new("127.0.0.1:0".parse().unwrap()).workers(2);
+    serve_gateway(&pool(urls).reverse_proxy(), &options(plain)).unwrap()
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[tokio::test]
+async fn every_worker_serves_the_same_port() {
+    let origin = Origin::saying("hello");
+    let server = start(&[origin.url()], |options| options);
+    for _ in 0..20 {
+        let answer = Client::connect(server.local_addr()).await.ask(GET).await;
+        assert_eq!((answer.status, answer.text()), (200, "hello"));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_closed_and_an_idle_connection_is_not() {
+    let origin = Origin::saying("ok");
+    let server = start(&[origin.url()], |options| {
+        options.head_timeout(Duration::from_secs(1))
+    });
+    let mut idle = Client::connect(server.local_addr()).await;
+    assert_eq!(idle.ask(GET).await.status, 200);
+    let mut slow = Client::connect(server.local_addr()).await;
+    slow.send("GET / HTTP/1.1\r\nHo").await;
+    assert!(slow.is_closed().await);
+    assert_eq!(idle.ask(GET).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_running_requests_finish() {
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    let origin = Origin::start(move |_| {
+        told.lock().unwrap().recv_timeout(PATIENCE).ok();
+        Reply::Keep(ok("late"))
+    });
+    let pool = pool(&[origin.url()]);
+    let options = ServeOptions::new("127.0.0.1:0".parse().unwrap()).workers(2);
+    let server = serve_gateway(&pool.reverse_proxy(), &options).unwrap();
+    let address = server.local_addr();
+    let mut client = Client::connect(address).await;
+    client.send(GET).await;
+    until("in flight", || pool.endpoints()[0].stats().in_flight() == 1).await;
+    let ending = tokio::spawn(server.shutdown(PATIENCE));
+    until("closed to new clients", || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
+    tell.send(()).unwrap();
+    let answer = client.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.text()), (200, "late"));
+    ending.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_server_stops_at_once() {
+    let origin = Origin::start(|_| Reply::Silence);
+    let server = start(&[origin.url()], |options| options);
+    let mut client = Client::connect(server.local_addr()).await;
+    client.send(GET).await;
+    drop(server);
+    assert!(client.is_closed().await);
+}

@@ -1,0 +1,280 @@
+//! Laws of the catalog.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn ttl(seconds: u64) -> CheckDefinition {
+    CheckDefinition::new(CheckKind::Ttl {
+        ttl: Duration::from_secs(seconds),
+    })
+}
+
+fn put(catalog: &mut Catalog, name: &str, id: &str, checks: Vec<CheckDefinition>, now: Instant) {
+    catalog
+        .register(ServiceDefinition::new(name, id), checks, false, now)
+        .expect("there is room");
+}
+
+#[test]
+fn a_change_of_another_service_does_not_move_an_index() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    put(&mut catalog, "a", "a1", vec![], now);
+    let before = catalog.indexes().service("a");
+    put(&mut catalog, "b", "b1", vec![ttl(10)], now);
+    assert_eq!(catalog.indexes().service("a"), before);
+    catalog.deregister("a1", now).expect("it is registered");
+    assert!(catalog.indexes().service("a") > before);
+}
+
+#[test]
+fn registering_the_same_again_moves_no_index() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    put(&mut catalog, "a", "a1", vec![ttl(10)], now);
+    let before = catalog.indexes().last();
+    put(&mut catalog, "a", "a1", vec![ttl(10)], now);
+    assert_eq!(catalog.indexes().last(), before);
+}
+
+#[test]
+fn a_new_text_without_a_new_status_wakes_nobody() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    put(
+        &mut catalog,
+        "a",
+        "a1",
+        vec![ttl(10).status(CheckStatus::Passing)],
+        now,
+    );
+    let before = catalog.indexes().last();
+    catalog
+        .report("service:a1", CheckStatus::Passing, "still fine", now)
+        .expect("it is a TTL check");
+    assert_eq!(catalog.indexes().last(), before);
+    assert_eq!(
+        catalog
+            .check("service:a1")
+            .map(|check| check.output.as_str()),
+        Some("still fine")
+    );
+}
+
+#[test]
+fn registering_again_keeps_the_known_state() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    put(&mut catalog, "a", "a1", vec![ttl(10)], now);
+    catalog
+        .report("service:a1", CheckStatus::Passing, "", now)
+        .expect("it is a TTL check");
+    put(&mut catalog, "a", "a1", vec![ttl(10)], now);
+    assert_eq!(
+        catalog.check("service:a1").map(|check| check.status),
+        Some(CheckStatus::Passing)
+    );
+}
+
+#[test]
+fn a_service_that_stays_critical_is_removed_after_at_least_a_minute() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    put(
+        &mut catalog,
+        "a",
+        "a1",
+        vec![ttl(1).deregister_after(Duration::from_secs(1))],
+        now,
+    );
+    assert!(
+        catalog
+            .tick(now + Duration::from_secs(59))
+            .reaped
+            .is_empty()
+    );
+    assert_eq!(catalog.tick(now + Duration::from_secs(60)).reaped, ["a1"]);
+    assert!(catalog.service("a1").is_none());
+}
+
+#[test]
+fn a_probe_is_handed_out_once_until_its_answer_comes() {
+    let now = crate::clock::now();
+    let kind = CheckKind::Tcp {
+        address: "127.0.0.1:1".into(),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(1),
+    };
+    let mut catalog = Catalog::default();
+    put(
+        &mut catalog,
+        "a",
+        "a1",
+        vec![CheckDefinition::new(kind)],
+        now,
+    );
+    let soon = now + Duration::from_secs(1);
+    let due = catalog.tick(soon).probes;
+    assert_eq!(due.len(), 1);
+    assert!(catalog.tick(soon).probes.is_empty());
+    let outcome = Outcome {
+        status: CheckStatus::Passing,
+        output: String::new(),
+    };
+    catalog.probed(&due[0], &outcome, soon);
+    assert_eq!(
+        catalog.check("service:a1").map(|check| check.status),
+        Some(CheckStatus::Passing)
+    );
+    assert_eq!(catalog.tick(soon + Duration::from_secs(10)).probes.len(), 1);
+}
+
+#[test]
+fn the_limit_on_services_refuses_the_next_one_and_changes_nothing() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::new(Limits {
+        services: 1,
+        ..Limits::default()
+    });
+    put(&mut catalog, "a", "a1", vec![], now);
+    let before = catalog.save();
+    let refused = catalog.register(ServiceDefinition::new("a", "a2"), vec![], false, now);
+    assert_eq!(
+        refused,
+        Err(CatalogError::Full {
+            what: "services",
+            limit: 1
+        })
+    );
+    assert_eq!(catalog.save(), before);
+}
+
+#[test]
+fn a_lock_is_exclusive_until_its_session_ends() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    for id in ["s1", "s2"] {
+        let mut session = Session::new(id, now);
+        session.lock_delay = Duration::ZERO;
+        catalog.create_session(session).expect("there is room");
+    }
+    let lock = |session, catalog: &mut Catalog| {
+        catalog
+            .put_key("lead", vec![], 0, KvWrite::Acquire(session), now)
+            .expect("the session lives")
+    };
+    assert!(lock("s1", &mut catalog));
+    assert!(!lock("s2", &mut catalog));
+    catalog.destroy_session("s1", now);
+    assert!(lock("s2", &mut catalog));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Register { service: u8, id: u8, checked: bool },
+    Deregister { id: u8 },
+    Report { id: u8, status: u8 },
+    Maintenance { id: u8, on: bool },
+    Pass { seconds: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u8..3, 0u8..5, any::<bool>()).prop_map(|(service, id, checked)| Step::Register {
+            service,
+            id,
+            checked
+        }),
+        (0u8..5).prop_map(|id| Step::Deregister { id }),
+        (0u8..5, 0u8..3).prop_map(|(id, status)| Step::Report { id, status }),
+        (0u8..5, any::<bool>()).prop_map(|(id, on)| Step::Maintenance { id, on }),
+        (0u64..90).prop_map(|seconds| Step::Pass { seconds }),
+    ]
+}
+
+/// Does one step; refusals are fine, they must only leave the catalog consistent.
+fn apply(catalog: &mut Catalog, step: &Step, now: &mut Instant) {
+    const STATES: [CheckStatus; 3] = [
+        CheckStatus::Passing,
+        CheckStatus::Warning,
+        CheckStatus::Critical,
+    ];
+    match step {
+        Step::Register {
+            service,
+            id,
+            checked,
+        } => {
+            let check = ttl(20).deregister_after(Duration::from_secs(1));
+            let checks = if *checked { vec![check] } else { vec![] };
+            put(
+                catalog,
+                &format!("s{service}"),
+                &format!("i{id}"),
+                checks,
+                *now,
+            );
+        }
+        Step::Deregister { id } => drop(catalog.deregister(&format!("i{id}"), *now)),
+        Step::Report { id, status } => {
+            let state = STATES[usize::from(*status)];
+            drop(catalog.report(&format!("service:i{id}"), state, "", *now));
+        }
+        Step::Maintenance { id, on } => {
+            drop(catalog.set_maintenance(&format!("i{id}"), on.then_some("why"), *now));
+        }
+        Step::Pass { seconds } => {
+            *now += Duration::from_secs(*seconds);
+            catalog.tick(*now);
+        }
+    }
+}
+
+proptest! {
+    /// A blocked reader misses nothing: whenever what it would read changes, the index it waits on grows;
+    /// and indexes never go back.
+    #[test]
+    fn whatever_changes_an_answer_moves_its_index(steps in prop::collection::vec(step(), 1..40)) {
+        let mut now = crate::clock::now();
+        let mut catalog = Catalog::default();
+        for step in &steps {
+            let before: Vec<_> = (0..3)
+                .map(|s| format!("s{s}"))
+                .map(|s| (catalog.instances(&s, "h"), catalog.indexes().service(&s), s))
+                .collect();
+            let last = catalog.indexes().last();
+            catalog.take_touched();
+            apply(&mut catalog, step, &mut now);
+            let touched = catalog.take_touched();
+            prop_assert!(catalog.indexes().last() >= last);
+            for (instances, index, service) in before {
+                if catalog.instances(&service, "h") != instances {
+                    prop_assert!(catalog.indexes().service(&service) > index, "{service} after {step:?}");
+                    prop_assert!(touched.contains(&service), "{service} after {step:?}");
+                }
+            }
+        }
+    }
+
+    /// What is saved is what is restored.
+    #[test]
+    fn a_restored_catalog_answers_as_before(steps in prop::collection::vec(step(), 1..40)) {
+        let mut now = crate::clock::now();
+        let mut catalog = Catalog::default();
+        for step in &steps {
+            apply(&mut catalog, step, &mut now);
+        }
+        let restored = Catalog::restore(Limits::default(), catalog.save(), now);
+        for service in ["s0", "s1", "s2"] {
+            let strip = |catalog: &Catalog| -> Vec<_> {
+                let instances = catalog.instances(service, "h").into_iter();
+                instances.map(|one| crate::Instance { revision: 0, ..one }).collect()
+            };
+            prop_assert_eq!(strip(&restored), strip(&catalog));
+        }
+        prop_assert!(restored.indexes().last() >= catalog.indexes().last());
+    }
+}
