@@ -107,6 +107,18 @@ impl Candidates {
         self.mask != Cause::ANY
     }
 
+    /// How many are available if health counts.
+    pub(crate) fn healthy(&self) -> usize {
+        self.list(Cause::ANY).len()
+    }
+
+    /// Endpoints differ in priority.
+    pub(crate) fn has_tiers(&self) -> bool {
+        let mut priorities = self.entries.iter().map(|entry| entry.endpoint.priority());
+        let first = priorities.next();
+        priorities.any(|priority| Some(priority) != first)
+    }
+
     /// Whether this cause keeps an endpoint from being picked here.
     pub(crate) fn counts(&self, cause: Cause) -> bool {
         self.mask & cause.bit() != 0
@@ -151,6 +163,13 @@ impl Candidates {
         self.admits_cold(index, cx) && self.warm_enough(index, cx.now, cx.random)
     }
 
+    /// As [`admits`](Self::admits), but slow start draws lots by the request's
+    /// key, so that a key moves to a new endpoint once and stays there.
+    #[inline]
+    pub(crate) fn admits_key(&self, index: usize, cx: &PickCx<'_>) -> bool {
+        self.admits_cold(index, cx) && self.warm_enough(index, cx.now, cx.key())
+    }
+
     /// As [`admits`](Self::admits) without slow start.
     #[inline]
     pub(crate) fn admits_cold(&self, index: usize, cx: &PickCx<'_>) -> bool {
@@ -177,6 +196,13 @@ impl Candidates {
         }
         let age = now.saturating_duration_since(self.entries[index].stats.available_since());
         (age.as_secs_f64() / self.rules.slow_start.as_secs_f64()).clamp(0.1, 1.0)
+    }
+
+    /// The available endpoints, one after the other from where `key` points.
+    pub(crate) fn around(&self, key: u64) -> impl Iterator<Item = usize> + '_ {
+        let n = self.available.len();
+        let start = below((key >> 32) as u32, n);
+        (0..n).map(move |step| self.available[(start + step) % n] as usize)
     }
 
     /// Any endpoint that admits the request: a few random draws first, so that

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use crate::{
     candidates::Rules,
     clock,
-    endpoint::{EndpointSpec, Observer, Shared as SharedStats},
+    endpoint::{EndpointSpec, Fleet, Observer},
     error::ConfigError,
     health::HealthCheck,
     policy::{Policy, PolicyConfig},
@@ -172,12 +172,9 @@ impl PoolBuilder {
         }
         self.check()?;
         let start = clock::now();
-        let stats = SharedStats {
-            start,
-            latency_decay: self.latency_decay,
-        };
+        let fleet = Arc::new(Fleet::new(start, self.latency_decay));
         let mut members = Members::default();
-        members.replace(self.specs, stats, start)?;
+        members.replace(self.specs, &fleet, start)?;
         let snapshot = Snapshot::build(Arc::default(), self.rules, &self.policy);
         let change = Change {
             policy: self.policy,
@@ -194,7 +191,7 @@ impl PoolBuilder {
                 name: self.name,
                 snapshot: ArcSwap::from_pointee(snapshot),
                 observers: Arc::new(self.observers),
-                stats,
+                fleet,
                 rules: self.rules,
                 room: self.room,
                 change: Mutex::new(change),

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::endpoint::{Endpoint, Observation, Observer, Outcome};
+use crate::{
+    endpoint::{Endpoint, Observation, Observer, Outcome},
+    report::LoadReport,
+};
 
 /// One request at the endpoint chosen for it. Dropping it is the only way to
 /// stop counting, so that a cancelled future, an early return and a panic all
@@ -64,10 +67,18 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Takes in the load report that came with the response. Record the
+    /// outcome first: work that this response accepted is in its report.
+    pub fn report(&self, report: &LoadReport, now: Instant) {
+        self.endpoint.stats.report(report, now);
+    }
+}
+
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        self.endpoint.stats.leave();
+        self.endpoint.stats.leave(self.recorded);
     }
 }
 

@@ -46,13 +46,14 @@ use arc_swap::ArcSwap;
 use crate::{
     candidates::{Entry, Rules},
     clock,
-    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Observer, Shared as SharedStats},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Observer},
     error::{ConfigError, PickError},
     health::HealthChecks,
     observe,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
     pool::{lease::Observers, members::Members, snapshot::Snapshot, watch::Watcher},
+    report::LoadReport,
 };
 
 pub use self::{
@@ -74,7 +75,7 @@ pub(crate) struct Shared {
     name: String,
     snapshot: ArcSwap<Snapshot>,
     observers: Arc<Observers>,
-    stats: SharedStats,
+    fleet: Arc<Fleet>,
     rules: Rules,
     room: u32,
     /// Held while the next snapshot is built. Never on the request path.
@@ -140,7 +141,11 @@ impl Pool {
             return Err(PickError::Unknown);
         }
         let tried = cx.tried.contains(id);
-        if tried || !entry.stats.enter(!Cause::Draining.bit(), entry.room) {
+        if tried
+            || !entry
+                .stats
+                .enter(!Cause::Draining.bit(), entry.room, Some(cx.now))
+        {
             return Err(PickError::NoneAvailable {
                 known: snapshot.candidates.len(),
             });
@@ -227,6 +232,22 @@ impl Pool {
         if endpoint.stats.set_causes(bits, on, clock::now()) {
             self.shared.refresh();
         }
+        true
+    }
+
+    /// Takes in a load report of an endpoint, polled or pushed; `false` if the
+    /// endpoint is unknown. Reports that came with a response go through
+    /// [`Lease::report`].
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "a change; the answer is a courtesy"
+    )]
+    pub fn report(&self, id: &EndpointId, report: &LoadReport, now: Instant) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        let Some(entry) = snapshot.entry(id) else {
+            return false;
+        };
+        entry.stats.report(report, now);
         true
     }
 
@@ -339,7 +360,7 @@ impl Shared {
 
     pub(crate) fn set_endpoints(&self, specs: Vec<EndpointSpec>) -> Result<(), ConfigError> {
         let mut change = self.change();
-        change.members.replace(specs, self.stats, clock::now())?;
+        change.members.replace(specs, &self.fleet, clock::now())?;
         self.rebuild(&change);
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::{
     candidates::{Candidates, Entry, Rules},
     endpoint::{Cause, Endpoint, EndpointId},
     pick::{PickCx, Picker},
-    policy::{Policy, PolicyConfig},
+    policy::{Policy, PolicyConfig, PriorityTiers},
 };
 
 /// Members and the picker built for them. Immutable.
@@ -14,6 +14,8 @@ pub(crate) struct Snapshot {
     pub(crate) candidates: Candidates,
     pub(crate) picker: Arc<dyn Picker>,
     pub(crate) policy: String,
+    /// The picker wants to know how long requests wait.
+    timed: bool,
     by_id: Arc<HashMap<EndpointId, u32>>,
 }
 
@@ -25,11 +27,19 @@ impl Snapshot {
             .map(|(entry, at)| (entry.endpoint.id().clone(), at))
             .collect();
         let candidates = Candidates::new(entries, rules);
-        let picker = policy.build(&candidates, fastrand::u64(..));
+        let random = fastrand::u64(..);
+        let picker = if candidates.has_tiers() && !matches!(policy, PolicyConfig::PriorityTiers(_))
+        {
+            PriorityTiers::of(policy.clone()).build(&candidates, random)
+        } else {
+            policy.build(&candidates, random)
+        };
+        let timed = picker.times_requests();
         Self {
             candidates,
             picker,
             policy: policy.name().to_owned(),
+            timed,
             by_id: Arc::new(by_id),
         }
     }
@@ -45,6 +55,7 @@ impl Snapshot {
             candidates,
             picker,
             policy: self.policy.clone(),
+            timed: self.timed,
             by_id: Arc::clone(&self.by_id),
         }
     }
@@ -62,7 +73,7 @@ impl Snapshot {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
             let index = self.picker.pick(&self.candidates, cx)?;
-            if let Some(endpoint) = self.enter(index) {
+            if let Some(endpoint) = self.enter(index, cx) {
                 return Some(endpoint);
             }
         }
@@ -70,11 +81,12 @@ impl Snapshot {
     }
 
     #[inline]
-    fn enter(&self, index: usize) -> Option<Arc<Endpoint>> {
+    fn enter(&self, index: usize, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
         let entry = self.candidates.entries.get(index)?;
+        let timed = self.timed.then_some(cx.now);
         entry
             .stats
-            .enter(!Cause::HEALTH, entry.room)
+            .enter(!Cause::HEALTH, entry.room, timed)
             .then(|| Arc::clone(&entry.endpoint))
     }
 
@@ -82,7 +94,7 @@ impl Snapshot {
     fn pick_any(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
         (0..self.candidates.len())
             .filter(|index| self.candidates.admits_cold(*index, cx))
-            .find_map(|index| self.enter(index))
+            .find_map(|index| self.enter(index, cx))
     }
 }
 

@@ -377,6 +377,7 @@ fn outcome(status: StatusCode) -> Outcome {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Outcome::Overloaded,
         status if status.is_server_error() => Outcome::Failure,
+        StatusCode::ACCEPTED => Outcome::Accepted,
         _ => Outcome::Success,
     }
 }
