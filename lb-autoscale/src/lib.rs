@@ -10,6 +10,7 @@
 //! | add schedules, overrides, forecasts, budgets …     | [`policy`]    | decide |
 //! | start from a ready specification                  | [`presets`]   | decide |
 //! | try it on a day of load                           | `sim` (feature `sim`) | decide |
+//! | read and write `autoscaling/v2` manifests         | `manifest` (feature `manifest`) | decide |
 //! | keep memory between decisions                     | [`state`]     | decide |
 //! | check single rules against Kubernetes             | [`hpa`]       | decide |
 //! | exact numbers and integer time                    | [`quantity`], [`time`] | decide |
@@ -26,6 +27,8 @@ mod decide;
 pub mod decision;
 pub mod hpa;
 pub mod inputs;
+#[cfg(feature = "manifest")]
+pub mod manifest;
 pub mod observe;
 pub mod policy;
 pub mod presets;

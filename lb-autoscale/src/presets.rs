@@ -14,30 +14,37 @@
 
 use std::time::Duration;
 
-use crate::policy::{Burst, Level, Thresholds};
+use crate::policy::{Burst, Cooldown, Level, Thresholds};
 use crate::spec::{Metric, Policy, ScalingRules, SelectPolicy, Spec, SpecBuilder};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Follows demand instead of utilization: arrivals plus what waits, per
 /// replica. Utilization saturates at 100 % and so hides how much is missing;
-/// demand does not. A burst is followed at once, shrinking is calm.
+/// demand does not. A burst is followed at once; shrinking waits five minutes
+/// and happens at most every two, so that noise makes no churn.
 ///
-/// `metric` must report the demand in units of `per_replica`, for example
-/// arrivals per second plus a tenth of the queue. Decide every 5 seconds.
+/// `metric` must report the demand in units of `per_replica`: for example the
+/// arrivals per second over the last 15 seconds, plus what waits divided by the
+/// 300 seconds it may take to work it off (less, and instances that are about
+/// to start would be asked for again). Decide every 10 seconds.
 pub fn demand(name: impl Into<String>, metric: impl Into<String>, per_replica: f64) -> SpecBuilder {
     Spec::builder(name)
         .metric(Metric::external(metric).average_value(per_replica))
-        .scale_up(ScalingRules::default().tolerance(0.05))
+        .scale_up(ScalingRules::default().tolerance(0.1))
         .scale_down(
             ScalingRules::default()
-                .stabilization_window(Duration::from_secs(240))
-                .policy(Policy::percent(50, MINUTE))
-                .tolerance(0.1),
+                .stabilization_window(Duration::from_secs(300))
+                .policy(Policy::percent(100, MINUTE))
+                .tolerance(0.15),
         )
         .burst(Burst {
             threshold: 1.25,
             hold_seconds: 60,
+        })
+        .cooldown(Cooldown {
+            after_up_seconds: 0,
+            after_change_seconds: 120,
         })
 }
 

@@ -107,6 +107,18 @@ impl Candidates {
         self.mask != Cause::ANY
     }
 
+    /// How many are available if health counts.
+    pub(crate) fn healthy(&self) -> usize {
+        self.list(Cause::ANY).len()
+    }
+
+    /// Endpoints differ in priority.
+    pub(crate) fn has_tiers(&self) -> bool {
+        let mut priorities = self.entries.iter().map(|entry| entry.endpoint.priority());
+        let first = priorities.next();
+        priorities.any(|priority| Some(priority) != first)
+    }
+
     /// Whether this cause keeps an endpoint from being picked here.
     pub(crate) fn counts(&self, cause: Cause) -> bool {
         self.mask & cause.bit() != 0
@@ -151,6 +163,13 @@ impl Candidates {
         self.admits_cold(index, cx) && self.warm_enough(index, cx.now, cx.random)
     }
 
+    /// As [`admits`](Self::admits), but slow start draws lots by the request's
+    /// key, so that a key moves to a new endpoint once and stays there.
+    #[inline]
+    pub(crate) fn admits_key(&self, index: usize, cx: &PickCx<'_>) -> bool {
+        self.admits_cold(index, cx) && self.warm_enough(index, cx.now, cx.key())
+    }
+
     /// As [`admits`](Self::admits) without slow start.
     #[inline]
     pub(crate) fn admits_cold(&self, index: usize, cx: &PickCx<'_>) -> bool {
@@ -179,6 +198,13 @@ impl Candidates {
         (age.as_secs_f64() / self.rules.slow_start.as_secs_f64()).clamp(0.1, 1.0)
     }
 
+    /// The available endpoints, one after the other from where `key` points.
+    pub(crate) fn around(&self, key: u64) -> impl Iterator<Item = usize> + '_ {
+        let n = self.available.len();
+        let start = below((key >> 32) as u32, n);
+        (0..n).map(move |step| self.available[(start + step) % n] as usize)
+    }
+
     /// Any endpoint that admits the request: a few random draws first, so that
     /// nobody's neighbour gets more than its share, then one after the other,
     /// at last without slow start.
@@ -204,9 +230,12 @@ impl Candidates {
     }
 }
 
-/// 32 bits that differ for each endpoint and request.
+/// 32 bits that differ for each endpoint and request, and have nothing to do
+/// with the sequence that pickers draw from the same random bits (splitmix64's
+/// finalizer).
 fn draw_lot(lot: u64, index: usize) -> u32 {
-    let mut state = lot ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    next_bits(&mut state);
-    next_bits(&mut state)
+    let mut z = lot ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z >> 32) as u32
 }

@@ -8,6 +8,8 @@
 //! | know who gets the next request            | [`policy`]    | decide |
 //! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
 //! | read what endpoints report                | [`report`]    | decide |
+//! | judge who behaves worse than the others   | [`outlier`]   | decide |
+//! | retry within a budget                     | [`retry`]     | decide |
 //! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
 //! | probe endpoints                           | [`health`]    | edge   |
@@ -26,12 +28,14 @@ pub mod health;
 #[cfg(feature = "rate-limit")]
 pub mod limit;
 pub mod observe;
+pub mod outlier;
 pub mod pick;
 pub mod policy;
 pub mod pool;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod report;
+pub mod retry;
 mod sync;
 
 #[cfg(feature = "affinity")]

@@ -22,6 +22,8 @@ pub fn describe() {
     crate::health::describe();
     #[cfg(feature = "rate-limit")]
     crate::limit::describe();
+    #[cfg(feature = "proxy")]
+    crate::proxy::describe();
     describe_gauge!(
         PANICKING,
         "1 while so few endpoints are healthy that health is overlooked"

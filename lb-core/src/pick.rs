@@ -111,6 +111,12 @@ pub trait Picker: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether this picker looks at how long requests wait
+    /// ([`Stats::silence_seconds`](crate::endpoint::Stats::silence_seconds)).
+    fn times_requests(&self) -> bool {
+        false
+    }
+
     /// A picker for the same members after their availability changed; `None`
     /// if this one looks at availability itself, pick by pick.
     fn refresh(&self, _candidates: &Candidates) -> Option<Arc<dyn Picker>> {

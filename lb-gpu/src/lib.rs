@@ -13,7 +13,10 @@
 //! | fold readings into snapshots myself | [`tracker`], [`ewma`] | decide |
 //! | give every tenant a fair turn | [`fair`] | decide, serve |
 //! | have it done in the background | [`sampler`] | serve |
-//! | name the metrics | [`observe`] | edge |
+//! | serve Prometheus | [`exporter`] | decide |
+//! | see a snapshot as JSON | `report` (feature `serde`) | decide |
+//! | see and clear things over HTTP | `admin` (feature `admin`) | edge |
+//! | name the other metrics | [`observe`] | edge |
 //! | bring my own driver | [`probe`] | edge |
 //! | look at NVIDIA GPUs | `nvml` (feature `nvml`) | edge |
 //! | test without hardware | [`fake`] | edge |
@@ -22,9 +25,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(feature = "nvml", doc = "\n---\n", doc = include_str!("../README.md"))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod backoff;
 mod clock;
 pub mod ewma;
+pub mod exporter;
 pub mod fair;
 pub mod fake;
 pub mod health;
@@ -35,6 +41,8 @@ pub mod observe;
 pub mod probe;
 mod ratio;
 pub mod reading;
+#[cfg(feature = "serde")]
+pub mod report;
 pub mod sampler;
 pub mod snapshot;
 mod sync;

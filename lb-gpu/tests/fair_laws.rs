@@ -324,7 +324,7 @@ fn service_per_weight(jobs: usize, weighted: bool) -> Vec<f64> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut running: Vec<(u64, Ticket, usize, f64)> = Vec::new();
     let mut owner = BTreeMap::new();
-    let mut service = vec![0.0; 10];
+    let mut service = [0.0; 10];
     let (mut finished, mut now_ms) = (0, 0);
     for tenant in 0..10 {
         let ticket = scheduler.request(&format!("t{tenant}"), Demand::slots(1), start);

@@ -29,9 +29,12 @@ pub struct DemoArgs {
     /// Serves without playing anything.
     #[arg(long, conflicts_with = "once")]
     pub quiet: bool,
-    /// Control run: plays the scaling without a drain and succeeds if the judge reports losses.
+    /// Control run: plays the scaling without a drain, ends, and fails because the judge reports losses.
     #[arg(long, hide = true, conflicts_with_all = ["once", "quiet"])]
     pub no_drain: bool,
+    /// Ends when standard input does.
+    #[arg(long, hide = true)]
+    pub leave_with_parent: bool,
 }
 
 /// What else this program can be.

@@ -72,7 +72,8 @@ pub struct Gateway {
     /// Ends the registry, which instances need until they are gone.
     stop_registry: CancellationToken,
     tasks: TaskTracker,
-    _lifeline: Arc<Lifeline>,
+    /// Ends with this process, and with it every child that was given a share.
+    pub lifeline: Arc<Lifeline>,
 }
 
 impl Gateway {
@@ -125,7 +126,7 @@ impl Gateway {
             stop: CancellationToken::new(),
             stop_registry,
             tasks,
-            _lifeline: lifeline,
+            lifeline,
         };
         let app = gateway.app(&registry);
         gateway

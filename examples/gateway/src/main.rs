@@ -38,6 +38,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    if args.leave_with_parent {
+        gateway::lifeline::leave_with_parent();
+    }
     let ended = stop_signal()?;
     let gateway = Gateway::start(Options {
         listen: args.listen,

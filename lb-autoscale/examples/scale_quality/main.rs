@@ -106,25 +106,24 @@ fn compare(trace: &Trace) -> Result<[Outcome; 5], SpecError> {
     ])
 }
 
-/// Bisects the demand preset's target for the most instance-hours that do not
-/// exceed `hours`.
+/// Bisects the demand preset's target for as many instance-hours as `hours`;
+/// of the targets tried that cost no more, the one with the fewest misses.
 fn at_equal_cost(world: &World, trace: &Trace, hours: f64) -> Result<Outcome, SpecError> {
     let (mut cheap, mut dear) = (200.0, 20.0);
-    let mut best = None;
+    let mut best: Option<Outcome> = None;
     for _ in 0..10 {
         let target = f64::midpoint(cheap, dear);
         let outcome = with_target(world, trace, target)?;
-        if outcome.instance_hours <= hours {
-            cheap = target;
-            best = Some(outcome);
-        } else {
+        if outcome.instance_hours > hours {
             dear = target;
+            continue;
+        }
+        cheap = target;
+        if best.is_none_or(|best| outcome.slo_miss_percent <= best.slo_miss_percent) {
+            best = Some(outcome);
         }
     }
-    match best {
-        Some(outcome) => Ok(outcome),
-        None => with_target(world, trace, cheap),
-    }
+    best.map_or_else(|| with_target(world, trace, cheap), Ok)
 }
 
 fn with_target(world: &World, trace: &Trace, target: f64) -> Result<Outcome, SpecError> {

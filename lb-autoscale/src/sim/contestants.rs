@@ -36,9 +36,9 @@ impl Window {
     }
 }
 
-/// Arrivals plus what waits, to be worked off within ten seconds.
-fn demand(view: &View) -> f64 {
-    view.arrivals + view.backlog / 10.0
+/// Arrivals plus what waits, to be worked off within so many seconds.
+fn demand(view: &View, within_seconds: f64) -> f64 {
+    view.arrivals + view.backlog / within_seconds
 }
 
 fn time(view: &View) -> UnixMillis {
@@ -139,8 +139,8 @@ impl Kpa {
 
 impl Contestant for Kpa {
     fn decide(&mut self, view: &View) -> u32 {
-        let stable = self.stable.push(demand(view));
-        let panic = self.panic.push(demand(view));
+        let stable = self.stable.push(demand(view, 10.0));
+        let panic = self.panic.push(demand(view, 10.0));
         if view.second % 2 != 1 {
             return self.wanted;
         }
@@ -249,7 +249,8 @@ impl Contestant for ThresholdRules {
     }
 }
 
-/// Any specification with one metric `demand`, every 5 seconds by default.
+/// Any specification with one metric `demand`, as [`presets::demand`] wants it:
+/// the mean of 15 seconds, every 10 seconds by default.
 #[derive(Clone, Debug)]
 pub struct Demand {
     spec: Spec,
@@ -266,8 +267,8 @@ impl Demand {
         Self {
             spec,
             state: State::default(),
-            window: Window::new(5),
-            every: 5,
+            window: Window::new(15),
+            every: 10,
             wanted: 2,
         }
     }
@@ -290,7 +291,7 @@ impl Demand {
 
 impl Contestant for Demand {
     fn decide(&mut self, view: &View) -> u32 {
-        let demand = self.window.push(demand(view));
+        let demand = self.window.push(demand(view, 300.0));
         self.decide_on(view, demand)
     }
 }

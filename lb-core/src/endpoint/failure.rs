@@ -13,7 +13,7 @@ use crate::endpoint::peak_ewma::keep;
 /// Each outcome moves the share by this much.
 const GAIN: f64 = 0.2;
 /// A share of failures up to here is life.
-const TOLERATED: f64 = 0.3;
+pub(crate) const TOLERATED: f64 = 0.3;
 /// Silence forgives within this time (to 37 %).
 const FORGIVES: Duration = Duration::from_secs(30);
 

@@ -25,11 +25,13 @@
 
 mod cause;
 mod failure;
+pub(crate) mod fleet;
 mod id;
 mod outcome;
 mod peak_ewma;
+pub(crate) mod reading;
 mod spec;
-mod stamped;
+pub(crate) mod stamped;
 mod stats;
 mod traffic;
 
@@ -39,7 +41,7 @@ use http::Uri;
 
 use crate::error::ConfigError;
 
-pub(crate) use self::stats::Shared;
+pub(crate) use self::fleet::Fleet;
 pub use self::{
     cause::Cause,
     id::EndpointId,

@@ -10,6 +10,10 @@ use crate::endpoint::Endpoint;
 pub enum Outcome {
     /// The endpoint did its work.
     Success,
+    /// It took the work on and answered before that was done (202). The work
+    /// counts on after the request ended, until a report or time tells. Who
+    /// holds the lease while the work runs records `Success` instead.
+    Accepted,
     /// It did not: a transport error, a timeout, a 5xx.
     Failure,
     /// It refused for now: 429 or 503. Counts as a failure for choosing.

@@ -8,7 +8,7 @@ use std::{
 /// A point in time relative to the pool's start, in steps of 2^16 ns (66 µs).
 /// Wraps after 78 hours; differences are taken modulo that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tick(u32);
+pub(crate) struct Tick(pub(crate) u32);
 
 impl Tick {
     pub(crate) fn at(since_start: Duration) -> Self {

@@ -6,7 +6,10 @@ use crate::{
     candidates::Candidates,
     error::ConfigError,
     pick::Picker,
-    policy::{LeastRequest, Policy, RoundRobin},
+    policy::{
+        ConsistentHash, LeastRequest, LeastResponseTime, Policy, Prequal, PriorityTiers, Random,
+        ResourceBased, RoundRobin, Subset, WeightedRoundRobin, ZoneAware,
+    },
 };
 
 /// Any policy. With feature `serde` it reads `{"policy": "least_request", ...}`;
@@ -21,26 +24,54 @@ use crate::{
 pub enum PolicyConfig {
     /// One after the other.
     RoundRobin(RoundRobin),
+    /// One after the other, by weight.
+    WeightedRoundRobin(WeightedRoundRobin),
+    /// Anybody, by weight.
+    Random(Random),
     /// Fewest requests in flight.
     LeastRequest(LeastRequest),
+    /// Quickest to answer.
+    LeastResponseTime(LeastResponseTime),
+    /// Most headroom: CPU, GPU, memory, active work.
+    ResourceBased(ResourceBased),
+    /// Requests in flight first, answer time second.
+    Prequal(Prequal),
+    /// Same key, same endpoint.
+    ConsistentHash(ConsistentHash),
+    /// The first tier as long as it can, the next for the rest.
+    PriorityTiers(PriorityTiers),
+    /// The own zone as far as it carries.
+    ZoneAware(ZoneAware),
+    /// Only endpoints with certain facts.
+    Subset(Subset),
     /// A policy from outside this crate.
     #[cfg_attr(feature = "serde", serde(skip))]
     Custom(Arc<dyn Policy>),
+}
+
+/// Least request: needs neither reports nor tuning.
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self::LeastRequest(LeastRequest::default())
+    }
 }
 
 impl PolicyConfig {
     fn policy(&self) -> &dyn Policy {
         match self {
             Self::RoundRobin(policy) => policy,
+            Self::WeightedRoundRobin(policy) => policy,
+            Self::Random(policy) => policy,
             Self::LeastRequest(policy) => policy,
+            Self::LeastResponseTime(policy) => policy,
+            Self::ResourceBased(policy) => policy,
+            Self::Prequal(policy) => policy,
+            Self::ConsistentHash(policy) => policy,
+            Self::PriorityTiers(policy) => policy,
+            Self::ZoneAware(policy) => policy,
+            Self::Subset(policy) => policy,
             Self::Custom(policy) => policy.as_ref(),
         }
-    }
-}
-
-impl Default for PolicyConfig {
-    fn default() -> Self {
-        LeastRequest::default().into()
     }
 }
 
@@ -58,14 +89,27 @@ impl Policy for PolicyConfig {
     }
 }
 
-impl From<RoundRobin> for PolicyConfig {
-    fn from(policy: RoundRobin) -> Self {
-        Self::RoundRobin(policy)
-    }
+/// Each policy is a configuration by itself.
+macro_rules! configures {
+    ($($policy:ident),+ $(,)?) => {$(
+        impl From<$policy> for PolicyConfig {
+            fn from(policy: $policy) -> Self {
+                Self::$policy(policy)
+            }
+        }
+    )+};
 }
 
-impl From<LeastRequest> for PolicyConfig {
-    fn from(policy: LeastRequest) -> Self {
-        Self::LeastRequest(policy)
-    }
-}
+configures!(
+    RoundRobin,
+    WeightedRoundRobin,
+    Random,
+    LeastRequest,
+    LeastResponseTime,
+    ResourceBased,
+    Prequal,
+    ConsistentHash,
+    PriorityTiers,
+    ZoneAware,
+    Subset,
+);

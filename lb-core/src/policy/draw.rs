@@ -35,9 +35,11 @@ impl Draw {
         }
     }
 
-    /// All weights are equal, so nothing depends on who is available.
-    pub(crate) fn is_even(&self) -> bool {
-        self.slots.is_none()
+    /// A table for those available now; `None` if this one will do, because
+    /// all weights are equal and nothing depends on who is available.
+    pub(crate) fn refreshed(&self, candidates: &Candidates) -> Option<Self> {
+        let even = self.slots.is_none() && candidates.evenly_weighted();
+        (!even).then(|| Self::by_weight(candidates))
     }
 
     /// One endpoint; `None` if there is none. It may have become unavailable.
@@ -80,6 +82,51 @@ impl Draw {
         }
     }
 
+    /// Up to `K` different endpoints that admit the request: all of them if
+    /// there are no more than `K`. In random order, the first by weight.
+    #[inline]
+    pub(crate) fn several<const K: usize>(
+        &self,
+        candidates: &Candidates,
+        cx: &PickCx<'_>,
+    ) -> Drawn<K> {
+        let mut state = cx.random;
+        let mut drawn = Drawn {
+            indices: [0; K],
+            len: 0,
+        };
+        let available = candidates.available();
+        if available.len() > K {
+            for _ in 0..2 * K {
+                let Some(index) = self.one(candidates, &mut state) else {
+                    break;
+                };
+                if drawn.len < K && candidates.admits(index, cx) {
+                    drawn.add(index);
+                }
+            }
+            return drawn;
+        }
+        if let Some(first) = self.one(candidates, &mut state)
+            && candidates.admits(first, cx)
+        {
+            drawn.add(first);
+        }
+        let fixed = drawn.len;
+        for index in available {
+            if candidates.admits(*index as usize, cx) {
+                drawn.add(*index as usize);
+                // Shuffled as it grows (Fisher and Yates, inside out).
+                let last = drawn.len - 1;
+                if last >= fixed {
+                    let other = fixed + below(next_bits(&mut state), drawn.len - fixed);
+                    drawn.indices.swap(last, other);
+                }
+            }
+        }
+        drawn
+    }
+
     #[inline]
     pub(crate) fn admitted(
         &self,
@@ -92,6 +139,40 @@ impl Draw {
         (0..ATTEMPTS)
             .filter_map(|_| self.one(candidates, state))
             .find(|index| Some(*index) != but && candidates.admits(*index, cx))
+    }
+}
+
+/// A few endpoints, none twice.
+#[derive(Debug)]
+pub(crate) struct Drawn<const K: usize> {
+    indices: [usize; K],
+    len: usize,
+}
+
+impl<const K: usize> Drawn<K> {
+    fn add(&mut self, index: usize) {
+        if !self.as_slice().contains(&index) {
+            self.indices[self.len] = index;
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[usize] {
+        &self.indices[..self.len]
+    }
+
+    /// The one with the lowest score; the first drawn wins a tie.
+    #[inline]
+    pub(crate) fn least(&self, score: impl Fn(usize) -> f64) -> Option<usize> {
+        let mut best = None;
+        let mut least = f64::INFINITY;
+        for index in self.as_slice() {
+            let score = score(*index);
+            if score < least || best.is_none() {
+                (best, least) = (Some(*index), score);
+            }
+        }
+        best
     }
 }
 

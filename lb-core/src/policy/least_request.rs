@@ -133,7 +133,10 @@ impl Picker for LeastRequestPicker {
     }
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
-        let needed = !(self.draw.is_even() && candidates.evenly_weighted());
-        needed.then(|| self.config.build(candidates, 0))
+        let draw = self.draw.refreshed(candidates)?;
+        Some(Arc::new(Self {
+            config: self.config.clone(),
+            draw,
+        }))
     }
 }

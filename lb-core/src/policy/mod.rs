@@ -17,14 +17,39 @@
 
 mod config;
 mod draw;
+mod group;
+mod hash;
 mod least_request;
+mod least_response_time;
+mod prequal;
+mod random;
+mod resource_based;
 mod round_robin;
+mod subset;
+mod tiers;
+mod weighted_round_robin;
+mod zone;
 
 use std::{fmt, sync::Arc};
 
 use crate::{candidates::Candidates, error::ConfigError, pick::Picker};
 
-pub use self::{config::PolicyConfig, least_request::LeastRequest, round_robin::RoundRobin};
+pub use self::{
+    config::PolicyConfig,
+    hash::{
+        ConsistentHash, HashAlgorithm, HashRing, KetamaRing, MaglevTable, Rendezvous, ketama_key,
+    },
+    least_request::LeastRequest,
+    least_response_time::LeastResponseTime,
+    prequal::Prequal,
+    random::Random,
+    resource_based::{Combine, ResourceBased},
+    round_robin::RoundRobin,
+    subset::{Subset, SubsetFallback},
+    tiers::{PriorityTiers, priority_spill},
+    weighted_round_robin::{SmoothWeights, WeightedRoundRobin},
+    zone::ZoneAware,
+};
 
 /// Builds pickers. Implement it to bring a policy of your own, see
 /// [`PolicyConfig::Custom`].

@@ -46,6 +46,12 @@ impl Turn {
         Self(AtomicU32::new(start))
     }
 
+    /// The number of the next turn.
+    pub(crate) fn start(&self) -> u32 {
+        // Relaxed: as `take`.
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// The number of this turn; a peek leaves it for the next.
     #[inline]
     pub(crate) fn take(&self, cx: &PickCx<'_>) -> u32 {

@@ -9,7 +9,7 @@ use std::{
 use http::Uri;
 
 use crate::{
-    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Shared, Stats, parse_uri},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Stats, parse_uri},
     error::ConfigError,
 };
 
@@ -65,7 +65,7 @@ impl Members {
     pub(crate) fn replace(
         &mut self,
         specs: Vec<EndpointSpec>,
-        shared: Shared,
+        fleet: &Arc<Fleet>,
         now: Instant,
     ) -> Result<(), ConfigError> {
         let mut wanted: BTreeMap<EndpointId, (EndpointSpec, Uri)> = BTreeMap::new();
@@ -81,7 +81,7 @@ impl Members {
         self.left.retain(|left| left.stats.strong_count() > 0);
         let mut before = std::mem::take(&mut self.current);
         for (id, (spec, uri)) in wanted {
-            let stats = self.take_stats(&mut before, &spec, &uri, shared, now);
+            let stats = self.take_stats(&mut before, &spec, &uri, fleet, now);
             stats.set_causes(Cause::Removed.bit(), false, now);
             stats.set_causes(Cause::Draining.bit(), spec.draining, now);
             self.current
@@ -99,7 +99,7 @@ impl Members {
         before: &mut BTreeMap<EndpointId, Arc<Endpoint>>,
         spec: &EndpointSpec,
         uri: &Uri,
-        shared: Shared,
+        fleet: &Arc<Fleet>,
         now: Instant,
     ) -> Arc<Stats> {
         if let Some(old) = before.get(&spec.id)
@@ -119,7 +119,7 @@ impl Members {
             .position(same)
             .map(|at| self.left.swap_remove(at));
         back.and_then(|left| left.stats.upgrade())
-            .unwrap_or_else(|| Arc::new(Stats::new(0, now, shared)))
+            .unwrap_or_else(|| Arc::new(Stats::new(0, now, fleet)))
     }
 
     fn retire(&mut self, endpoint: &Arc<Endpoint>, now: Instant) {

@@ -27,10 +27,12 @@
 //! ```
 
 mod builder;
+mod discover;
 mod drain;
 mod explain;
 mod lease;
 mod members;
+mod shadow;
 mod snapshot;
 mod status;
 mod watch;
@@ -46,13 +48,16 @@ use arc_swap::ArcSwap;
 use crate::{
     candidates::{Entry, Rules},
     clock,
-    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Observer, Shared as SharedStats},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Observer},
     error::{ConfigError, PickError},
     health::HealthChecks,
     observe,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
-    pool::{lease::Observers, members::Members, snapshot::Snapshot, watch::Watcher},
+    pool::{
+        lease::Observers, members::Members, shadow::Shadow, snapshot::Snapshot, watch::Watcher,
+    },
+    report::LoadReport,
 };
 
 pub use self::{
@@ -60,6 +65,7 @@ pub use self::{
     drain::Drained,
     explain::{Exclusion, Explanation, Opinion},
     lease::Lease,
+    shadow::{ShadowReport, ShadowShare},
     status::{EndpointStatus, PoolStatus, State},
 };
 
@@ -74,7 +80,7 @@ pub(crate) struct Shared {
     name: String,
     snapshot: ArcSwap<Snapshot>,
     observers: Arc<Observers>,
-    stats: SharedStats,
+    fleet: Arc<Fleet>,
     rules: Rules,
     room: u32,
     /// Held while the next snapshot is built. Never on the request path.
@@ -92,6 +98,7 @@ pub(crate) struct Shared {
 struct Change {
     policy: PolicyConfig,
     members: Members,
+    shadow: Option<Shadow>,
 }
 
 impl Pool {
@@ -115,7 +122,14 @@ impl Pool {
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
         let snapshot = self.shared.snapshot.load();
         match snapshot.pick(cx) {
-            Some(endpoint) => Ok(Lease::new(endpoint, &self.shared.observers, cx.now)),
+            Some(index) => {
+                let shadow = snapshot
+                    .shadow
+                    .as_ref()
+                    .and_then(|shadow| shadow.pick(cx, index));
+                let endpoint = Arc::clone(&snapshot.candidates.entries[index].endpoint);
+                Ok(Lease::new(endpoint, &self.shared.observers, shadow, cx.now))
+            }
             None => Err(no_endpoint(snapshot.candidates.len())),
         }
     }
@@ -140,7 +154,11 @@ impl Pool {
             return Err(PickError::Unknown);
         }
         let tried = cx.tried.contains(id);
-        if tried || !entry.stats.enter(!Cause::Draining.bit(), entry.room) {
+        if tried
+            || !entry
+                .stats
+                .enter(!Cause::Draining.bit(), entry.room, Some(cx.now))
+        {
             return Err(PickError::NoneAvailable {
                 known: snapshot.candidates.len(),
             });
@@ -148,6 +166,7 @@ impl Pool {
         Ok(Lease::new(
             Arc::clone(&entry.endpoint),
             &self.shared.observers,
+            None,
             cx.now,
         ))
     }
@@ -177,7 +196,7 @@ impl Pool {
         policy.check()?;
         let mut change = self.shared.change();
         change.policy = policy;
-        self.shared.rebuild(&change);
+        self.shared.rebuild(&mut change);
         Ok(())
     }
 
@@ -185,6 +204,29 @@ impl Pool {
     #[must_use]
     pub fn policy(&self) -> PolicyConfig {
         self.shared.change().policy.clone()
+    }
+
+    /// Runs a second policy on the live traffic from now on; it decides nothing.
+    /// `None` ends it. See [`shadow_report`](Self::shadow_report).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the policy's settings cannot work; nothing changes then.
+    pub fn set_shadow(&self, policy: Option<PolicyConfig>) -> Result<(), ConfigError> {
+        if let Some(policy) = &policy {
+            policy.check()?;
+        }
+        let mut change = self.shared.change();
+        change.shadow = policy.map(|policy| Shadow::new(policy, clock::now(), &self.shared.fleet));
+        self.shared.rebuild(&mut change);
+        Ok(())
+    }
+
+    /// How the shadow policy would have shared the traffic since it was set;
+    /// `None` without one.
+    #[must_use]
+    pub fn shadow_report(&self) -> Option<ShadowReport> {
+        self.shared.change().shadow.as_ref().map(Shadow::report)
     }
 
     /// Changes one weight until the next [`set_endpoints`](Self::set_endpoints)
@@ -197,7 +239,7 @@ impl Pool {
         let mut change = self.shared.change();
         let known = change.members.set_weight(id, weight);
         if known {
-            self.shared.rebuild(&change);
+            self.shared.rebuild(&mut change);
         }
         known
     }
@@ -227,6 +269,22 @@ impl Pool {
         if endpoint.stats.set_causes(bits, on, clock::now()) {
             self.shared.refresh();
         }
+        true
+    }
+
+    /// Takes in a load report of an endpoint, polled or pushed; `false` if the
+    /// endpoint is unknown. Reports that came with a response go through
+    /// [`Lease::report`].
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "a change; the answer is a courtesy"
+    )]
+    pub fn report(&self, id: &EndpointId, report: &LoadReport, now: Instant) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        let Some(entry) = snapshot.entry(id) else {
+            return false;
+        };
+        entry.stats.report(report, now);
         true
     }
 
@@ -339,24 +397,26 @@ impl Shared {
 
     pub(crate) fn set_endpoints(&self, specs: Vec<EndpointSpec>) -> Result<(), ConfigError> {
         let mut change = self.change();
-        change.members.replace(specs, self.stats, clock::now())?;
-        self.rebuild(&change);
+        change.members.replace(specs, &self.fleet, clock::now())?;
+        self.rebuild(&mut change);
         Ok(())
     }
 
     /// A new snapshot of the members as they are now, with a new picker.
-    fn rebuild(&self, change: &Change) {
-        let entries = change
+    fn rebuild(&self, change: &mut Change) {
+        let entries: Arc<[Entry]> = change
             .members
             .iter()
             .map(|endpoint| self.entry(endpoint))
             .collect();
-        self.install(Snapshot::build(entries, self.rules, &change.policy));
+        let shadow = change.shadow.as_mut();
+        let shadow = shadow.map(|shadow| shadow.build(&entries, self.rules, clock::now()));
+        self.install(Snapshot::build(entries, self.rules, &change.policy, shadow));
     }
 
     /// The same members with their availability as it is now.
     fn refresh(&self) {
-        let refreshed = self.snapshot.load().refreshed();
+        let refreshed = self.snapshot.load().refreshed(clock::now());
         self.install(refreshed);
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     endpoint::{Cause, Endpoint, EndpointId},
     pool::{Pool, cx_now},
+    report::LoadReport,
 };
 
 /// A pool at one moment.
@@ -51,6 +52,10 @@ pub struct EndpointStatus {
     pub latency_seconds: Option<f64>,
     /// Recent share of failures.
     pub failure_share: f64,
+    /// Units of work there, whoever sent them, as far as known.
+    pub work: f64,
+    /// The last load report, while it is fresh.
+    pub report: Option<LoadReport>,
     /// The three states that affinity knows.
     pub state: State,
     /// Takes no new requests by order.
@@ -121,8 +126,12 @@ fn member(endpoint: &Endpoint, now: std::time::Instant) -> EndpointStatus {
         in_flight: stats.in_flight(),
         picks_total: stats.picks_total(),
         failures_total: stats.failures_total(),
-        latency_seconds: stats.latency_seconds(now),
+        latency_seconds: stats.peak_latency_seconds(now),
         failure_share: stats.failure_share(now),
+        work: stats.work(now),
+        report: stats
+            .load_report(now)
+            .map(|report| LoadReport::clone(&report)),
         state: State::from_reasons(&reasons),
         draining: reasons.contains(&Cause::Draining),
         reasons,

@@ -86,15 +86,14 @@ where
         };
         let extended = Handover::is_extended_connect(&head);
         let plan = plan(&head, hint, extended, &config.limits)?;
-        let authority = host::authority(&head.uri, &head.headers)?;
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
         }
-        let authority = Bytes::copy_from_slice(authority);
         let handover = plan
             .tunnel
             .then(|| Handover::prepare(&mut head, extended))
             .transpose()?;
+        let authority = host::authority(&head.uri, &head.headers)?;
         let client = Client {
             peer,
             trusted: peer.is_some_and(|peer| config.trusted.contains(peer)),
@@ -107,7 +106,7 @@ where
             config.limits.body_bytes,
             plan.expects_continue,
         );
-        write_head(upload.head(), &head, &plan, &authority, client);
+        write_head(upload.head(), &head, &plan, authority, client);
         let request::Parts {
             method, headers, ..
         } = head;
@@ -129,6 +128,11 @@ where
         };
         exchange.choose(now)?;
         Ok(exchange)
+    }
+
+    /// Counts a request that ends without an endpoint's answer.
+    pub(crate) fn refused(&self, reason: ProxyError) {
+        self.inner.metrics.refused(reason);
     }
 
     pub(crate) fn method(&self) -> &Method {
@@ -224,6 +228,7 @@ where
     }
 
     fn open(&mut self, connection: Connection) {
+        self.inner.metrics.connected();
         self.progress += 1;
         self.link = Link::Open(connection);
     }
@@ -267,6 +272,7 @@ where
     }
 
     fn restart(&mut self) {
+        self.inner.metrics.retried();
         self.upload.rewind();
         self.reader = AnswerReader::default();
     }
@@ -282,6 +288,8 @@ where
             return self.hand_over(connection, lease, rest, now);
         }
         lease.record(outcome(answer.status), now);
+        let after = now.saturating_duration_since(lease.started());
+        self.inner.metrics.answered(answer.status, after);
         let mut fields = std::mem::take(&mut self.fields);
         strip(&mut fields, answer, self.plan.te_trailers);
         self.session
@@ -335,15 +343,23 @@ where
             return Err(ProxyError::InvalidResponse);
         };
         lease.record(Outcome::Success, now);
+        let after = now.saturating_duration_since(lease.started());
+        self.inner
+            .metrics
+            .answered(StatusCode::SWITCHING_PROTOCOLS, after);
         let mut response = Response::new(ProxyBody::whole(Bytes::new(), None));
         *response.headers_mut() = std::mem::take(&mut self.fields);
         *response.status_mut() = handover.answer(response.headers_mut());
         self.session
             .write(&self.inner, lease.endpoint(), response.headers_mut());
         let idle = self.inner.config.timeouts.tunnel;
-        self.inner
-            .tunnels
-            .spawn(handover.run(connection.stream, early, lease, idle));
+        self.inner.tunnels.spawn(handover.run(
+            connection.stream,
+            early,
+            lease,
+            idle,
+            self.inner.metrics.tunnel(),
+        ));
         Ok(response)
     }
 }
@@ -361,6 +377,7 @@ fn outcome(status: StatusCode) -> Outcome {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Outcome::Overloaded,
         status if status.is_server_error() => Outcome::Failure,
+        StatusCode::ACCEPTED => Outcome::Accepted,
         _ => Outcome::Success,
     }
 }

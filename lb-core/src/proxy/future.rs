@@ -74,6 +74,9 @@ where
                 State::Done => return Poll::Pending,
             };
             if let Poll::Ready(answer) = exchange.poll(cx) {
+                if let Err(reason) = &answer {
+                    exchange.refused(*reason);
+                }
                 break (answer, exchange.method().clone());
             }
             let (phase, limit) = exchange.phase();
@@ -91,6 +94,7 @@ where
             };
             ready!(timer.poll(cx));
             if let Err(reason) = exchange.expire(phase) {
+                exchange.refused(reason);
                 break (Err(reason), exchange.method().clone());
             }
         };

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::ProxyError;
+use super::observe::TunnelGuard;
 use super::rules::head::handshake_fields;
 use super::rules::names::is_hop_by_hop;
 use super::rules::upgrade::Handshake;
@@ -78,9 +79,17 @@ impl Handover {
 
     /// Joins both sides once the client has its answer. Holds the lease until
     /// the tunnel ends.
-    pub(crate) async fn run(self, endpoint: TcpStream, early: Bytes, lease: Lease, idle: Duration) {
+    pub(crate) async fn run(
+        self,
+        endpoint: TcpStream,
+        early: Bytes,
+        lease: Lease,
+        idle: Duration,
+        mut counted: TunnelGuard,
+    ) {
         if let Ok(client) = self.client.await {
             let end = Tunnel::new(TokioIo::new(client), endpoint, early, idle).await;
+            counted.end = Some(end);
             tracing::debug!(endpoint = %lease.endpoint().id(), ?end, "tunnel ended");
         }
         drop(lease);

@@ -52,12 +52,15 @@ mod exchange;
 mod future;
 mod handover;
 mod limits;
+mod observe;
 mod rules;
 mod serve;
 mod service;
 mod timeouts;
 mod tunnel;
 mod upstream;
+
+pub(crate) use observe::describe;
 
 pub use body::{BodyError, ProxyBody};
 pub use error::ProxyError;

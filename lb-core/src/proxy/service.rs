@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::exchange::Exchange;
 use super::future::ResponseFuture;
+use super::observe::Metrics;
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::IdleConnections;
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     affinity: Option<Arc<Affinity>>,
     pub(crate) idle: Arc<IdleConnections>,
     pub(crate) tunnels: Tunnels,
+    pub(crate) metrics: Metrics,
     pub(crate) config: Config,
 }
 
@@ -75,13 +77,14 @@ impl ReverseProxy {
         };
         let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
         let affinity = pool.affinity().cloned().map(Arc::new);
-        let tunnels = Tunnels::default();
+        let (tunnels, metrics) = (Tunnels::default(), Metrics::new(pool.name()));
         Self {
             inner: Arc::new(Inner {
                 pool,
                 affinity,
                 idle,
                 tunnels,
+                metrics,
                 config,
             }),
         }
@@ -179,7 +182,10 @@ impl ReverseProxy {
         let now = clock::now();
         match Exchange::new(&self.inner, request, peer, now) {
             Ok(exchange) => ResponseFuture::new(exchange, now),
-            Err(refusal) => ResponseFuture::refused(refusal, method),
+            Err(refusal) => {
+                self.inner.metrics.refused(refusal);
+                ResponseFuture::refused(refusal, method)
+            }
         }
     }
 

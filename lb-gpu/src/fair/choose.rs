@@ -12,20 +12,28 @@ const SMALLEST_INSTALMENT: Duration = Duration::from_millis(10);
 /// Nor is more than this paid in advance, whatever was expected.
 const LARGEST_INSTALMENT: Duration = Duration::from_secs(24 * 3_600);
 
+/// What a walk down the line found.
+struct Scan {
+    /// The first that fits, and where.
+    chosen: Option<(Ticket, usize)>,
+    /// The first that does not, if it comes before.
+    blocked: Option<(TenantKey, Place)>,
+}
+
 impl Scheduler {
     /// The first in line that fits. Whoever is first and does not fit gets a
     /// device reserved once it was overtaken for long enough.
     pub(super) fn choose(&mut self, now: Instant) -> Option<(Ticket, usize)> {
-        let (chosen, blocked) = self.scan();
+        let Scan { chosen, blocked } = self.scan();
         match blocked {
-            Some((key, place)) if self.block(key, place, now) => self.scan().0,
+            Some((key, place)) if self.block(key, place, now) => self.scan().chosen,
             _ => chosen,
         }
     }
 
     /// Walks down the line: who fits, and who was first and did not? Requests
     /// that no device could take today stand aside and hold up nobody.
-    pub(super) fn scan(&self) -> (Option<(Ticket, usize)>, Option<(TenantKey, Place)>) {
+    fn scan(&self) -> Scan {
         let reserved = self.reservation.map(|reservation| reservation.ticket);
         let mut blocked = None;
         let mut overtaken = 0;
@@ -37,7 +45,10 @@ impl Scheduler {
                 continue;
             }
             if let Some(device) = self.place(&waiting.demand) {
-                return (Some((place.1, device)), blocked);
+                return Scan {
+                    chosen: Some((place.1, device)),
+                    blocked,
+                };
             }
             blocked = blocked.or(Some((*key, place)));
             overtaken += 1;
@@ -45,7 +56,10 @@ impl Scheduler {
                 break;
             }
         }
-        (None, blocked)
+        Scan {
+            chosen: None,
+            blocked,
+        }
     }
 
     /// A tenant's next request, past those that no device could take today.
@@ -61,7 +75,7 @@ impl Scheduler {
     }
 
     /// The emptiest device with room that is not reserved.
-    pub(super) fn place(&self, demand: &Demand) -> Option<usize> {
+    fn place(&self, demand: &Demand) -> Option<usize> {
         let reserved = self.reservation.map(|reservation| reservation.device);
         let open = self.devices.iter().enumerate();
         open.filter(|(index, device)| Some(*index) != reserved && device.fits(demand))
@@ -71,7 +85,7 @@ impl Scheduler {
 
     /// Notes that a head was first and did not fit. `true` if it was time to
     /// reserve a device for it.
-    pub(super) fn block(&mut self, key: TenantKey, place: Place, now: Instant) -> bool {
+    fn block(&mut self, key: TenantKey, place: Place, now: Instant) -> bool {
         let Some(waiting) = self.tenant(key).queue.get_mut(&place) else {
             return false;
         };
@@ -95,7 +109,7 @@ impl Scheduler {
 
     /// When enough slots of a device will probably be free. Memory follows slots
     /// closely enough for an estimate.
-    pub(super) fn free_at(&self, device: usize, demand: &Demand) -> Option<Instant> {
+    fn free_at(&self, device: usize, demand: &Demand) -> Option<Instant> {
         let mut free = self.devices[device].free_slots();
         let mut ends: Vec<_> = self
             .running

@@ -44,12 +44,19 @@ const READINGS_IN_TRANSIT: usize = 4;
 /// Commands of operators that may wait.
 const COMMANDS_IN_TRANSIT: usize = 16;
 
+/// What a sampler knows and what can be asked of it. Clones share it; it does
+/// not keep the sampler running.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    latest: watch::Receiver<Arc<GpuSnapshot>>,
+    commands: mpsc::Sender<Command>,
+}
+
 /// A probe at work in the background. See the module docs.
 #[derive(Debug)]
 #[must_use = "sampling ends when this is dropped"]
 pub struct Sampler {
-    latest: watch::Receiver<Arc<GpuSnapshot>>,
-    commands: mpsc::Sender<Command>,
+    handle: Handle,
     task: AbortHandle,
     // Dropping the sender wakes the probe thread and ends it.
     _stop: Sender<()>,
@@ -92,8 +99,7 @@ impl Sampler {
         let (commands, orders) = mpsc::channel(COMMANDS_IN_TRANSIT);
         let task = tokio::spawn(fold(inbox, orders, publish, Tracker::new(tracker)));
         Self {
-            latest,
-            commands,
+            handle: Handle { latest, commands },
             task: task.abort_handle(),
             _stop: stop,
         }
@@ -102,17 +108,45 @@ impl Sampler {
     /// The newest snapshot. Never blocks, never fails.
     #[must_use]
     pub fn latest(&self) -> Arc<GpuSnapshot> {
-        Arc::clone(&self.latest.borrow())
+        self.handle.latest()
     }
 
     /// A channel that holds the newest snapshot: wait on it for changes.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<GpuSnapshot>> {
-        self.latest.clone()
+        self.handle.latest.clone()
+    }
+
+    /// Waits for the first answer of the probe, whatever it is.
+    pub async fn ready(&self) -> Arc<GpuSnapshot> {
+        let mut latest = self.subscribe();
+        let answered = latest
+            .wait_for(|snapshot| snapshot.availability != Availability::Starting)
+            .await
+            .map(|snapshot| Arc::clone(&snapshot));
+        // The channel only closes with the runtime; what it held last still stands.
+        answered.unwrap_or_else(|_| self.latest())
+    }
+
+    /// Something to hand to others who read, or repair.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// The newest snapshot. Once the sampler is gone, the last one.
+    #[must_use]
+    pub fn latest(&self) -> Arc<GpuSnapshot> {
+        Arc::clone(&self.latest.borrow())
     }
 
     /// Declares a device healthy again: for a human who repaired it. What is
-    /// still wrong shows at the next look. `false` if the device is not known.
+    /// still wrong shows at the next look. `false` if the device is not known,
+    /// or the sampler is gone.
     pub async fn clear_health(&self, id: &DeviceId) -> bool {
         let (answer, answered) = oneshot::channel();
         let order = Command::ClearHealth {
@@ -120,17 +154,6 @@ impl Sampler {
             answer,
         };
         self.commands.send(order).await.is_ok() && answered.await.unwrap_or(false)
-    }
-
-    /// Waits for the first answer of the probe, whatever it is.
-    pub async fn ready(&self) -> Arc<GpuSnapshot> {
-        let mut latest = self.latest.clone();
-        let answered = latest
-            .wait_for(|snapshot| snapshot.availability != Availability::Starting)
-            .await
-            .map(|snapshot| Arc::clone(&snapshot));
-        // The channel only closes with the runtime; what it held last still stands.
-        answered.unwrap_or_else(|_| self.latest())
     }
 }
 

@@ -53,7 +53,8 @@ impl Judge {
     pub(super) fn start(authority: &str, iterations: u64) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["judge", "--target", authority])
-            .args(["--iterations", &iterations.to_string()])
+            // Enough tunnels that every instance has one: a drain that does not wait is noticed.
+            .args(["--iterations", &iterations.to_string(), "--tunnels", "10"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

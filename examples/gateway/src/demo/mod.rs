@@ -6,6 +6,7 @@
 
 mod affinity;
 mod cache;
+mod control;
 mod crash;
 mod distribution;
 mod job;
@@ -17,8 +18,9 @@ mod visitor;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde_json::Value;
 
-use self::judge::{Judge, Phase, Verdict};
+use self::judge::{Judge, Phase};
 use self::show::Show;
 use self::visitor::Visitor;
 use crate::fleet::Gateway;
@@ -89,23 +91,39 @@ pub async fn play(gateway: &Gateway, programme: Programme) -> anyhow::Result<boo
     judge.phase(Phase::Planned).await?;
     scale::play(&mut stage).await.context("scaling")?;
     let verdict = judge.finish().await?;
-    conclude(&mut stage, &verdict);
-    let (_, broken) = show.claims();
-    Ok(broken.is_empty())
-}
-
-fn conclude(stage: &mut Stage<'_>, verdict: &Verdict) {
     stage.show.chapter("The judge");
-    let text = serde_json::to_string_pretty(&verdict.words).unwrap_or_default();
-    for line in text.lines() {
-        stage.show.say(&format!("   {line}"));
-    }
+    report(stage.show, &verdict.words);
     stage
         .show
         .claim(verdict.nothing_lost, "the judge has lost nothing");
-    let (held, broken) = stage.show.claims();
+    if programme == Programme::Whole {
+        control::play(&mut stage).await.context("control")?;
+    }
+    let (held, broken) = show.claims();
     let (broken, all) = (broken.len(), held as usize + broken.len());
-    stage.show.say(&format!(
+    show.say(&format!(
         "\n{held} of {all} claims held, {broken} did not.\n"
     ));
+    Ok(broken == 0)
+}
+
+/// The judge's words: what it counted, and every loss.
+fn report(show: &Show, words: &Value) {
+    let numbers = |value: &Value| {
+        let pairs = value.as_object().into_iter().flatten();
+        pairs
+            .map(|(name, number)| format!("{name} {number}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    for part in ["requests", "jobs", "tunnels", "instances"] {
+        show.say(&format!("   {part:<10} {}", numbers(&words[part])));
+    }
+    show.say(&format!("   losses     {}", words["losses_total"]));
+    for loss in words["losses"].as_array().into_iter().flatten() {
+        show.say(&format!(
+            "   lost       {} ({})",
+            loss["what"], loss["kind"]
+        ));
+    }
 }

@@ -39,21 +39,15 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         shrunk,
         "five instances became three once the load had ended",
     );
-    let rows = stage
-        .gateway
-        .decisions()
-        .into_iter()
-        .skip(decided)
-        .map(|decision| {
-            vec![
-                format!("{} -> {}", decision.current, decision.desired),
-                decision.why(),
-                decision.victims.join(", "),
-            ]
-        });
-    stage
-        .show
-        .table(&["decision", "why", "leaving"], &rows.collect::<Vec<_>>());
+    for decision in stage.gateway.decisions().iter().skip(decided) {
+        let leaving = decision.victims.join(", ");
+        let leaving = if leaving.is_empty() {
+            leaving
+        } else {
+            format!(" (leaving: {leaving})")
+        };
+        stage.show.say(&format!("   {}{leaving}", decision.why()));
+    }
     Ok(())
 }
 

@@ -11,21 +11,21 @@ use http_body_util::Full;
 use serde_json::Value;
 
 /// Longest wait for anything in these tests.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway that is killed with this handle.
 #[derive(Debug)]
-pub struct Process {
-    pub child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     /// First address it printed, as in `127.0.0.1:8080`.
-    pub authority: String,
+    pub(crate) authority: String,
     /// Everything it printed before it began to serve.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 impl Process {
     /// Starts `gateway` with these arguments and waits until it has printed `lines` lines.
-    pub fn start(arguments: &[&str], lines: usize) -> Self {
+    pub(crate) fn start(arguments: &[&str], lines: usize) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -45,12 +45,12 @@ impl Process {
     }
 
     /// The demonstration's gateway without the demonstration.
-    pub fn quiet() -> Self {
+    pub(crate) fn quiet() -> Self {
         Self::start(&["--quiet", "--listen", "127.0.0.1:0"], 2)
     }
 
     /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh")
             .args([
                 "-c",
@@ -63,7 +63,7 @@ impl Process {
     }
 
     /// Waits for the end of the process.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         until("the gateway ends", || {
             self.child.try_wait().expect("it can be waited for")
         })
@@ -71,7 +71,7 @@ impl Process {
     }
 
     /// Processes that it started and that still run.
-    pub fn children(&self) -> Vec<u32> {
+    pub(crate) fn children(&self) -> Vec<u32> {
         let id = self.child.id();
         let path = format!("/proc/{id}/task/{id}/children");
         let of_main = std::fs::read_to_string(path).unwrap_or_default();
@@ -93,19 +93,24 @@ impl Process {
     }
 
     /// One request, its whole answer.
-    pub async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response<Bytes> {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Response<Bytes> {
         send(&self.authority, method, path, body)
             .await
             .expect("an answer")
     }
 
     /// A `GET` as JSON.
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         serde_json::from_slice(self.send("GET", path, "").await.body()).expect("JSON")
     }
 
     /// Waits until so many instances serve.
-    pub async fn instances(&self, count: usize) {
+    pub(crate) async fn instances(&self, count: usize) {
         for _ in 0..600 {
             let status = self.get("/status").await;
             let endpoints = status["pool"]["endpoints"].as_array().map_or(0, Vec::len);
@@ -127,7 +132,7 @@ impl Drop for Process {
 }
 
 /// One request to anybody.
-pub async fn send(
+pub(crate) async fn send(
     authority: &str,
     method: &str,
     path: &str,
@@ -145,7 +150,7 @@ pub async fn send(
 }
 
 /// Looks again and again until there is an answer.
-pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let found = async {
         loop {
             if let Some(found) = look() {
@@ -160,12 +165,12 @@ pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Between two looks at another process, for which no notification exists.
-pub async fn pause() {
+pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 /// Whether a process runs; one that only waits to be reaped does not.
-pub fn runs(pid: u32) -> bool {
+pub(crate) fn runs(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = status
         .rsplit(')')

@@ -100,7 +100,7 @@ impl Formula {
         }
         let unambiguous = shape::check(text)?;
         let expression = Expression::parse(&unambiguous)
-            .map_err(|error| FormulaError::Syntax(error.msg().to_owned()))?;
+            .map_err(|error| FormulaError::Syntax(readable(error.msg())))?;
         Ok(Self {
             expression: Arc::new(expression),
         })
@@ -117,6 +117,15 @@ impl Formula {
     #[must_use]
     pub fn evaluate(&self, values: &[f64]) -> f64 {
         self.expression.eval(values).unwrap_or(f64::NAN)
+    }
+}
+
+/// `exmex` prints its own data structures, addresses included, into some messages.
+fn readable(message: &str) -> String {
+    if message.contains("Operator {") {
+        "an operator stands where a number, an input or a bracket should be".to_owned()
+    } else {
+        message.to_owned()
     }
 }
 

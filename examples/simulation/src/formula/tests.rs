@@ -91,6 +91,7 @@ fn what_does_not_parse_says_why_and_what_to_write() {
         "1..2",
         "1.2.3",
         "a // b",
+        "a +* b",
         "()",
         "a()",
         "foo(a)",
@@ -107,6 +108,7 @@ fn what_does_not_parse_says_why_and_what_to_write() {
             .map(|f| f.inputs().to_vec())
             .expect_err(text);
         assert!(!error.to_string().is_empty() && !error.hint().is_empty());
+        assert!(!error.to_string().contains("Operator {"), "{error}");
     }
     let long = "1+".repeat(600) + "1";
     assert_eq!(

@@ -24,6 +24,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) framing: Framing,
     pub(crate) connection: ConnectionOptions,
+    /// Among the fields are some that must not reach the client.
+    pub(crate) hop: bool,
     /// The connection may carry another request after this answer's body.
     pub(crate) reusable: bool,
 }
@@ -56,8 +58,9 @@ pub(crate) fn parse(
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| InvalidAnswer)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
         let value = value.map_err(|_| InvalidAnswer)?;
-        seen.take(&name, &value)?;
-        fields.append(name, value);
+        if seen.take(&name, &value)? {
+            fields.append(name, value);
+        }
     }
     let framing = seen.framing(method, status)?;
     let current = head.version == Some(1);
@@ -71,6 +74,7 @@ pub(crate) fn parse(
         status,
         framing,
         connection: seen.connection,
+        hop: seen.hop,
         reusable: keeps && framing != Framing::Close,
     }))
 }
@@ -80,10 +84,13 @@ struct Seen {
     connection: ConnectionOptions,
     length: Option<u64>,
     chunked: bool,
+    hop: bool,
 }
 
 impl Seen {
-    fn take(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), InvalidAnswer> {
+    /// Reads what matters for the connection. `false` for fields that are
+    /// understood with that and go no further.
+    fn take(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, InvalidAnswer> {
         if name == header::CONTENT_LENGTH {
             let length = content_length(value).ok_or(InvalidAnswer)?;
             if self.length.replace(length).is_some() {
@@ -94,10 +101,15 @@ impl Seen {
             if !known || std::mem::replace(&mut self.chunked, true) {
                 return Err(InvalidAnswer);
             }
+            return Ok(false);
         } else if name == header::CONNECTION {
             self.connection.read(value).map_err(|_| InvalidAnswer)?;
+            self.hop |= self.connection.nominates || self.connection.upgrade;
+            return Ok(self.connection.nominates || self.connection.upgrade);
+        } else {
+            self.hop |= is_hop_by_hop(name.as_str());
         }
-        Ok(())
+        Ok(true)
     }
 
     fn framing(&self, method: &Method, status: StatusCode) -> Result<Framing, InvalidAnswer> {
@@ -124,16 +136,16 @@ impl Seen {
 /// Removes what belongs to the endpoint's connection, so that the rest may be
 /// handed to the client. `Trailer` stays when trailers may follow.
 pub(crate) fn strip(fields: &mut HeaderMap, answer: &Answer, te_trailers: bool) {
+    // Most answers carry nothing of the kind.
+    if !answer.hop {
+        return;
+    }
     let nominates = answer.connection.nominates;
     let keeps_trailer = te_trailers && answer.framing == Framing::Chunked;
     let doomed = |name: &HeaderName, fields: &HeaderMap| {
         (is_hop_by_hop(name.as_str()) && !(keeps_trailer && name == header::TRAILER))
             || (nominates && is_nominated(fields, name))
     };
-    // Most answers carry nothing of the kind: look before touching the map.
-    if !fields.keys().any(|name| doomed(name, fields)) {
-        return;
-    }
     let names: Vec<_> = fields
         .keys()
         .filter(|name| doomed(name, fields))

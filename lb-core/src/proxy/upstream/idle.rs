@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use http::uri::Authority;
 use tokio::runtime::Handle;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::connection::Connection;
 
@@ -32,13 +31,14 @@ pub(crate) struct IdleConnections {
 
 #[derive(Debug, Default)]
 struct Shard {
-    stacks: HashMap<u64, Stack, BuildHasherDefault<Identity>>,
+    stacks: HashMap<usize, Stack, BuildHasherDefault<Spread>>,
     swept: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Stack {
-    authority: Authority,
+    /// Keeps the key's memory.
+    _authority: Authority,
     connections: Vec<Connection>,
 }
 
@@ -57,9 +57,6 @@ impl IdleConnections {
         let runtime = Handle::current().id();
         let mut shard = self.shard();
         let stack = shard.stacks.get_mut(&key(authority))?;
-        if stack.authority != *authority {
-            return None;
-        }
         while let Some(connection) = stack.connections.pop() {
             let age = now.saturating_duration_since(connection.since);
             if connection.runtime == runtime && age < limit && connection.is_quiet() {
@@ -79,10 +76,10 @@ impl IdleConnections {
         let mut shard = self.shard();
         shard.sweep(limit, now);
         let stack = shard.stacks.entry(key(authority)).or_insert_with(|| Stack {
-            authority: authority.clone(),
+            _authority: authority.clone(),
             connections: Vec::new(),
         });
-        if stack.authority == *authority && stack.connections.len() < self.per_endpoint {
+        if stack.connections.len() < self.per_endpoint {
             stack.connections.push(connection);
         }
     }
@@ -121,8 +118,11 @@ impl Shard {
     }
 }
 
-fn key(authority: &Authority) -> u64 {
-    xxh3_64(authority.as_str().as_bytes())
+/// An endpoint's authority by where it lies in memory: no hashing of text. The
+/// clone kept in the stack holds that memory, so no other text can come to lie
+/// there. Equal text elsewhere merely has a stack of its own.
+fn key(authority: &Authority) -> usize {
+    authority.as_str().as_ptr().addr()
 }
 
 /// A small number of this thread's own.
@@ -135,20 +135,23 @@ fn thread_index() -> usize {
     INDEX.with(|index| *index)
 }
 
-/// Keys are hashes already.
+/// Keys are addresses: one multiplication spreads them over all bits.
 #[derive(Default)]
-struct Identity(u64);
+struct Spread(u64);
 
-impl Hasher for Identity {
+impl Hasher for Spread {
     fn finish(&self) -> u64 {
         self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64(bytes);
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
     }
 
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    fn write_usize(&mut self, address: usize) {
+        // 2^64 divided by the golden ratio (Knuth, volume 3, 6.4).
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }

@@ -1,0 +1,123 @@
+//! What a pool knows of its endpoints together: the neutral answer for one
+//! that is silent.
+
+use std::time::{Duration, Instant};
+
+use crate::endpoint::{
+    peak_ewma::keep,
+    stamped::{Stamped, Tick},
+};
+
+/// Accepted work that no report confirms is forgotten within this time (to 37 %).
+pub(crate) const WORK_MEMORY: Duration = Duration::from_secs(60);
+
+/// Averages over all endpoints of a pool.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    start: Instant,
+    pub(crate) latency_decay: Duration,
+    latency: Mean,
+    pressure: [Mean; 4],
+    active_work: Mean,
+    accepted: Stamped,
+}
+
+impl Fleet {
+    pub(crate) fn new(start: Instant, latency_decay: Duration) -> Self {
+        Self {
+            start,
+            latency_decay,
+            latency: Mean::default(),
+            pressure: Default::default(),
+            active_work: Mean::default(),
+            accepted: Stamped::default(),
+        }
+    }
+
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
+    #[inline]
+    pub(crate) fn tick(&self, now: Instant) -> Tick {
+        Tick::at(now.saturating_duration_since(self.start))
+    }
+
+    /// Response time in seconds that the fleet shows; `None` before the first.
+    #[inline]
+    pub(crate) fn latency_seconds(&self) -> Option<f64> {
+        self.latency.get()
+    }
+
+    pub(crate) fn observe_latency(&self, seconds: f64, tick: Tick) {
+        self.latency.add(seconds, tick, 64);
+    }
+
+    /// Pressure on one resource that the fleet shows.
+    #[inline]
+    pub(crate) fn pressure(&self, resource: usize) -> Option<f64> {
+        self.pressure[resource].get()
+    }
+
+    pub(crate) fn observe_pressure(&self, resource: usize, share: f64, tick: Tick) {
+        self.pressure[resource].add(share, tick, 32);
+    }
+
+    /// Active work that an endpoint of the fleet reports; 0 while none does.
+    #[inline]
+    pub(crate) fn active_work(&self) -> f64 {
+        self.active_work.get().unwrap_or(0.0)
+    }
+
+    pub(crate) fn observe_active_work(&self, work: f64, tick: Tick) {
+        self.active_work.add(work, tick, 32);
+    }
+
+    /// One more unit of work was accepted somewhere.
+    pub(crate) fn accept(&self, tick: Tick) {
+        self.accepted
+            .update(tick, |old| remembered(old, tick) + 1.0);
+    }
+
+    /// Work that the whole fleet accepted from here lately, fading by time.
+    #[inline]
+    pub(crate) fn accepted(&self, now: Instant) -> f64 {
+        match self.accepted.get() {
+            None => 0.0,
+            old => remembered(old, self.tick(now)),
+        }
+    }
+}
+
+/// What is left of accepted work after time has passed.
+pub(crate) fn remembered(old: Option<(f64, Tick)>, now: Tick) -> f64 {
+    old.map_or(0.0, |(work, at)| work * keep(now.since(at), WORK_MEMORY))
+}
+
+/// A running mean: exact over the first samples, then fading.
+#[derive(Debug, Default)]
+struct Mean {
+    value: Stamped,
+    samples: std::sync::atomic::AtomicU32,
+}
+
+impl Mean {
+    fn get(&self) -> Option<f64> {
+        self.value.get().map(|(value, _)| value)
+    }
+
+    fn add(&self, sample: f64, tick: Tick, window: u32) {
+        use std::sync::atomic::Ordering;
+        // Relaxed: a weight for an average; a lost step is harmless.
+        let seen = self
+            .samples
+            .load(Ordering::Relaxed)
+            .saturating_add(1)
+            .min(window);
+        self.samples.store(seen, Ordering::Relaxed);
+        let gain = 1.0 / f64::from(seen);
+        self.value.update(tick, |old| {
+            old.map_or(sample, |(mean, _)| mean + (sample - mean) * gain)
+        });
+    }
+}

@@ -1,0 +1,158 @@
+//! Retries as a share of recent requests.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// Events closer together than this part of the window are counted as one, so
+/// that memory stays bounded whatever the rate.
+const RESOLUTION: u32 = 1_000;
+
+/// Allows retries up to a share of the requests of the last while, plus a
+/// constant rate so that small clients may retry at all.
+///
+/// Requests and retries count for `ttl`. A retry is allowed while live retries
+/// are below `floor(ratio x live requests) + min_per_second x ttl`.
+#[derive(Clone, Debug)]
+pub struct RetryBudget {
+    ratio: f64,
+    ttl: Duration,
+    min_per_second: f64,
+    window: VecDeque<Slot>,
+    deposits: u64,
+    withdrawals: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    at: Instant,
+    deposits: u64,
+    withdrawals: u64,
+}
+
+impl RetryBudget {
+    /// Retries per request (`ratio`; what is not finite or negative counts as
+    /// 0), over `ttl`, and how many per second are always allowed.
+    #[must_use]
+    pub fn new(ratio: f64, ttl: Duration, min_per_second: f64) -> Self {
+        let sane = |value: f64| {
+            if value.is_finite() {
+                value.max(0.0)
+            } else {
+                0.0
+            }
+        };
+        Self {
+            ratio: sane(ratio),
+            ttl,
+            min_per_second: sane(min_per_second),
+            window: VecDeque::new(),
+            deposits: 0,
+            withdrawals: 0,
+        }
+    }
+
+    /// Counts requests: first tries only.
+    pub fn deposit(&mut self, requests: u64, now: Instant) {
+        self.expire(now);
+        self.deposits += requests;
+        self.slot(now).deposits += requests;
+    }
+
+    /// Takes one retry if one is left.
+    #[must_use = "a retry that was taken but not made is lost to others"]
+    pub fn try_withdraw(&mut self, now: Instant) -> bool {
+        self.expire(now);
+        if self.withdrawals as f64 >= self.limit() {
+            return false;
+        }
+        self.withdrawals += 1;
+        self.slot(now).withdrawals += 1;
+        true
+    }
+
+    /// Retries that the window allows in all.
+    fn limit(&self) -> f64 {
+        (self.ratio * self.deposits as f64).floor() + self.min_per_second * self.ttl.as_secs_f64()
+    }
+
+    /// Forgets what is older than the window.
+    fn expire(&mut self, now: Instant) {
+        while let Some(oldest) = self.window.front()
+            && now.saturating_duration_since(oldest.at) >= self.ttl
+        {
+            self.deposits -= oldest.deposits;
+            self.withdrawals -= oldest.withdrawals;
+            self.window.pop_front();
+        }
+    }
+
+    /// Where events of now are counted. Time that runs backwards counts as the
+    /// latest time seen.
+    fn slot(&mut self, now: Instant) -> &mut Slot {
+        let close = self.ttl / RESOLUTION;
+        let fresh = self
+            .window
+            .back()
+            .is_none_or(|last| now.saturating_duration_since(last.at) > close);
+        if fresh {
+            self.window.push_back(Slot {
+                at: now,
+                deposits: 0,
+                withdrawals: 0,
+            });
+        }
+        self.window
+            .back_mut()
+            .expect("invariant: a slot was just added if there was none")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn start() -> Instant {
+        crate::clock::now()
+    }
+
+    #[test]
+    fn what_was_deposited_expires() {
+        let now = start();
+        let mut budget = RetryBudget::new(1.0, Duration::from_secs(10), 0.0);
+        budget.deposit(5, now);
+        assert!(budget.try_withdraw(now + Duration::from_secs(9)));
+        assert!(!budget.try_withdraw(now + Duration::from_secs(10)));
+    }
+
+    proptest! {
+        /// Within one window retries never exceed the share of requests.
+        #[test]
+        fn retries_never_exceed_their_share(ratio in 0.0..2.0f64, steps in prop::collection::vec((0u64..50, 0u32..80), 1..40)) {
+            let mut now = start();
+            let mut budget = RetryBudget::new(ratio, Duration::from_secs(3600), 0.0);
+            let (mut requests, mut retries) = (0, 0u64);
+            for (deposits, tries) in steps {
+                now += Duration::from_millis(50);
+                budget.deposit(deposits, now);
+                requests += deposits;
+                retries += (0..tries).filter(|_| budget.try_withdraw(now)).count() as u64;
+                prop_assert!(retries as f64 <= ratio * requests as f64);
+            }
+        }
+
+        /// Memory stays bounded whatever the rate.
+        #[test]
+        fn the_window_holds_a_bounded_number_of_slots(step_us in 1u64..100_000) {
+            let mut now = start();
+            let mut budget = RetryBudget::new(0.1, Duration::from_secs(1), 0.0);
+            for _ in 0..5_000 {
+                now += Duration::from_micros(step_us);
+                budget.deposit(1, now);
+            }
+            prop_assert!(budget.window.len() <= RESOLUTION as usize + 2);
+        }
+    }
+}
