@@ -12,7 +12,7 @@
 //! | get a PostgreSQL server                      | [`postgres`] |
 //! | get a Consul agent, an etcd, a Prometheus    | [`consul`], [`etcd`], [`prometheus`] |
 //! | get other people's clients                   | [`clients`] |
-//! | keep what was fetched                        | [`cache`]   |
+//! | keep what was fetched                        | [`cache`], [`debian`] |
 //! | wait for a condition with a deadline         | [`wait`]    |
 //!
 //! ```no_run
@@ -36,6 +36,7 @@
 pub mod cache;
 pub mod clients;
 pub mod consul;
+pub mod debian;
 pub mod etcd;
 pub mod port;
 pub mod postgres;

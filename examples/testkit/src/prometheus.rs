@@ -1,4 +1,6 @@
-//! A Prometheus with a configuration of the test's own.
+//! A Prometheus 2.24 with a configuration of the test's own.
+//!
+//! It comes from Debian 11 (see [`debian`](crate::debian)): later packages are built without `consul_sd_configs`.
 //!
 //! ```no_run
 //! let prometheus = testkit::prometheus::Prometheus::start("scrape_configs: []")?;
@@ -6,7 +8,14 @@
 //! # Ok::<(), testkit::StartError>(())
 //! ```
 
+use crate::debian::Package;
 use crate::{Program, Ready, Server, StartError, port};
+
+const PACKAGE: Package = Package {
+    name: "prometheus",
+    version: "2.24.1+ds-1+b7",
+    sha256: "7f98887c0fa36e0dd81bb39abc57a9e2535c2a0dc20442a431255ebc0b87b73a",
+};
 
 /// A running Prometheus.
 #[derive(Debug)]
@@ -27,20 +36,23 @@ impl Prometheus {
         let file = folder.path().join("prometheus.yml");
         std::fs::write(&file, configuration)?;
         let port = port::free();
-        let server = Server::of(&Program::new("prometheus", "prometheus"))
-            .args([
-                format!("--config.file={}", file.display()),
-                format!(
-                    "--storage.tsdb.path={}",
-                    folder.path().join("data").display()
-                ),
-                format!("--web.listen-address=127.0.0.1:{port}"),
-            ])
-            .ready(Ready::Http {
-                port,
-                path: "/-/ready".into(),
-            })
-            .start()?;
+        let server = Server::of(
+            &Program::new("prometheus", "prometheus")
+                .in_folder(PACKAGE.unpacked()?.join("usr/bin")),
+        )
+        .args([
+            format!("--config.file={}", file.display()),
+            format!(
+                "--storage.tsdb.path={}",
+                folder.path().join("data").display()
+            ),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+        ])
+        .ready(Ready::Http {
+            port,
+            path: "/-/ready".into(),
+        })
+        .start()?;
         Ok(Self {
             server,
             port,

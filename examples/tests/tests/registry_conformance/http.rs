@@ -15,6 +15,10 @@ pub(crate) struct Answer {
     /// The status code.
     pub(crate) status: u16,
     /// Headers with lower-case names.
+    #[allow(
+        dead_code,
+        reason = "not every test that shares this file looks at headers"
+    )]
     pub(crate) headers: BTreeMap<String, String>,
     /// The body.
     pub(crate) body: String,
