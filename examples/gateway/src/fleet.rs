@@ -30,15 +30,17 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::http::scaling::Scaling;
 use crate::http::{Api, Board};
 use crate::jobs::Jobs;
 use crate::ledger::{Ledger, MemoryLedger};
 use crate::lifeline::Lifeline;
 use crate::wiring::children::Children;
+use crate::wiring::endpoints::Weights;
 use crate::wiring::results::CachedResults;
 use crate::wiring::shutdown::SharedProcesses;
 use crate::wiring::{SERVICE, drain, endpoints, gpu, load, page, places, specs};
-use crate::{clock, http, server};
+use crate::{clock, http, observe, server};
 
 /// Time for instances to drain and end when the gateway does.
 const LAST_CHANCE: Duration = Duration::from_secs(15);
@@ -87,8 +89,8 @@ impl Gateway {
         let (stop_registry, tasks) = (CancellationToken::new(), TaskTracker::new());
         let registry = InProcess::default();
         let registry_address = serve_registry(&registry, &stop_registry, &tasks).await?;
-        let pool = pool()?;
-        let follower = endpoints::follow(pool.clone(), registry.watch(SERVICE));
+        let (pool, weights) = (pool()?, Weights::default());
+        let follower = endpoints::follow(pool.clone(), registry.watch(SERVICE), weights.clone());
         tasks.spawn(stop_registry.clone().run_until_cancelled_owned(follower));
         let lifeline = Arc::new(Lifeline::new()?);
         let children = Children {
@@ -128,22 +130,30 @@ impl Gateway {
             tasks,
             lifeline,
         };
-        let app = gateway.app(&registry);
+        let app = gateway.app(&registry, weights);
         gateway
             .tasks
             .spawn(server::serve(listener, app, gateway.stop.clone()));
         Ok(gateway)
     }
 
-    fn app(&self, registry: &InProcess) -> Router {
-        let api = Api::new(
-            self.jobs.clone(),
-            Arc::new(specs::check),
-            Arc::new(self.results.clone()),
-        );
+    fn app(&self, registry: &InProcess, weights: Weights) -> Router {
+        let results = Arc::new(self.results.clone());
+        let api = Api::new(self.jobs.clone(), Arc::new(specs::check), results);
         let board = Board::start(self.snapshots(registry));
-        api.routes()
+        let scaling = Scaling {
+            pool: self.pool.clone(),
+            weights,
+            registry: registry.clone(),
+            control: self.control(),
+            results: self.results.clone(),
+            begun: clock::now(),
+        };
+        let own = api
+            .routes()
             .merge(http::board(board))
+            .merge(scaling.routes());
+        own.merge(observe::routes())
             .fallback_service(self.proxy.clone())
     }
 
