@@ -40,8 +40,12 @@
 //! | answer health probes (feature `serve`)             | [`health`]     | edge   |
 //! | offer a registry to others (feature `server`)      | [`server`]     | edge   |
 //! | use a Consul agent (feature `consul`)              | [`consul`]     | edge   |
+//! | use Kubernetes EndpointSlices (feature `kubernetes`) | `kubernetes`   | edge   |
+//! | see sets and drain instances over HTTP (feature `admin`) | `admin`   | edge   |
 //! | name the metrics                                   | [`observe`]    | edge   |
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod backoff;
 pub mod catalog;
 mod clock;
@@ -55,8 +59,12 @@ pub mod file;
 pub mod fixed;
 #[cfg(feature = "serve")]
 pub mod health;
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+mod http_client;
 pub mod in_process;
 pub mod instance;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod membership;
 pub mod merge;
 pub mod observe;
@@ -77,8 +85,12 @@ pub use self::file::File;
 pub use self::fixed::Fixed;
 #[cfg(feature = "serve")]
 pub use self::health::HealthRoutes;
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+pub use self::http_client::InvalidUrl;
 pub use self::in_process::InProcess;
 pub use self::instance::{Instance, Status};
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::Kubernetes;
 pub use self::membership::Membership;
 pub use self::merge::Merge;
 pub use self::registry::{Discovery, HttpCheck, Registration, Registry, RegistryError};

@@ -17,7 +17,7 @@ use crate::tier::TierError;
 const FAILURES: u32 = 3;
 /// The pause before a connection is made anew; each failure doubles it.
 const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 type Connect = Box<dyn Fn() -> BoxFuture<'static, RedisResult<Connection>> + Send + Sync>;
 
@@ -29,6 +29,8 @@ pub(super) struct Supervisor {
     connecting: AtomicBool,
     failures: Box<[AtomicU32]>,
     made: AtomicU64,
+    /// Set by every success, cleared when a new connection is about to be made.
+    serving: AtomicBool,
     shards: RwLock<Shards>,
     clustered: bool,
 }
@@ -47,6 +49,7 @@ impl Supervisor {
             connecting: AtomicBool::new(false),
             failures: (0..domains).map(|_| AtomicU32::new(0)).collect(),
             made: AtomicU64::new(0),
+            serving: AtomicBool::new(false),
             shards: RwLock::default(),
             clustered,
         })
@@ -74,6 +77,9 @@ impl Supervisor {
         let failures = &self.failures[domain % self.failures.len()];
         // Relaxed, all: a heuristic; an extra or a late renewal harms nobody.
         if success {
+            if !self.serving.load(Ordering::Relaxed) {
+                self.serving.store(true, Ordering::Relaxed);
+            }
             if failures.load(Ordering::Relaxed) != 0 {
                 failures.store(0, Ordering::Relaxed);
             }
@@ -89,6 +95,31 @@ impl Supervisor {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .domain(key)
+    }
+
+    /// A connection to a cluster with a silent primary would stall for it again
+    /// and again, and with it the requests for the others: the old connection,
+    /// which has given up on that primary, is better as long as it serves anybody.
+    async fn is_better(&self, connection: &Connection) -> bool {
+        let mut connection = connection.clone();
+        let ping = cmd("PING");
+        // A cluster client sends this to every primary.
+        let whole =
+            tokio::time::timeout(self.connect_within, connection.query::<String>(&ping)).await;
+        // Relaxed: see `record`.
+        matches!(whole, Ok(Ok(_))) || !self.serving.load(Ordering::Relaxed)
+    }
+
+    async fn take(&self, connection: Connection) {
+        if self.clustered {
+            let learning = self.learn_shards(connection.clone());
+            let _late_is_harmless = tokio::time::timeout(self.connect_within, learning).await;
+        }
+        self.current.send_replace(Some(connection.clone()));
+        // Relaxed: a statistic.
+        if self.made.fetch_add(1, Ordering::Relaxed) == 0 {
+            tokio::spawn(settings::warn_of(connection, self.clustered));
+        }
     }
 
     /// Learns which slots belong together.
@@ -141,19 +172,13 @@ async fn make(making: Making, mut pause: Duration) {
         let Some(supervisor) = making.0.upgrade() else {
             return;
         };
+        // Relaxed: see `record`.
+        supervisor.serving.store(false, Ordering::Relaxed);
         let made = tokio::time::timeout(supervisor.connect_within, (supervisor.connect)()).await;
-        if let Ok(Ok(connection)) = made {
-            if supervisor.clustered {
-                let learning = supervisor.learn_shards(connection.clone());
-                let _late_is_harmless =
-                    tokio::time::timeout(supervisor.connect_within, learning).await;
-            }
-            supervisor.current.send_replace(Some(connection.clone()));
-            // Relaxed: a statistic.
-            if supervisor.made.fetch_add(1, Ordering::Relaxed) == 0 {
-                tokio::spawn(settings::warn_of(connection, supervisor.clustered));
-            }
-            return;
+        if let Ok(Ok(connection)) = made
+            && supervisor.is_better(&connection).await
+        {
+            return supervisor.take(connection).await;
         }
         drop(supervisor);
         pause = (pause * 2).clamp(PAUSE, LONGEST_PAUSE);

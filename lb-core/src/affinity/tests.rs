@@ -64,7 +64,7 @@ fn the_first_valid_of_several_cookies_counts() {
     let (one, two) = (value(&affinity, "one", 0), value(&affinity, "two", 0));
     let cookies = [format!("lb=forged; lb={one}"), format!("lb={two}")];
     let token = read(&affinity, &[&cookies[0], &cookies[1]], NOW).unwrap();
-    assert_eq!(token.id, "one");
+    assert_eq!(token.id.as_str(), "one");
 }
 
 #[test]
@@ -123,6 +123,6 @@ proptest! {
         let affinity = affinity();
         let cookie = format!("lb={}", value(&affinity, &id, incarnation));
         let token = read(&affinity, &[&cookie], NOW).unwrap();
-        prop_assert_eq!((token.id, token.incarnation), (id, incarnation));
+        prop_assert_eq!((token.id.as_str(), token.incarnation), (id.as_str(), incarnation));
     }
 }

@@ -36,13 +36,13 @@ impl Session {
         cx: &PickCx<'_>,
     ) -> Result<Lease, ProxyError> {
         if let (Some(binding), Some(affinity)) = (&self.binding, affinity) {
-            let id = EndpointId::from(binding.id.as_str());
-            match pool.pick_bound(&id, Some(binding.incarnation), cx) {
+            let id = &binding.id;
+            match pool.pick_bound(id, Some(binding.incarnation), cx) {
                 Ok(lease) => return Ok(lease),
                 Err(_) if affinity.when_down() == OnDown::Fail => {
                     return Err(ProxyError::SessionEndpointDown);
                 }
-                Err(error) => self.issue |= !is_away_for_now(pool, &id, error),
+                Err(error) => self.issue |= !is_away_for_now(pool, id, error),
             }
         }
         pool.pick(cx).map_err(|_| ProxyError::NoEndpoint)
@@ -57,7 +57,7 @@ impl Session {
             return;
         }
         let now = clock::unix_seconds();
-        let is_home = |binding: &Binding| binding.id == endpoint.id().as_str();
+        let is_home = |binding: &Binding| binding.id == *endpoint.id();
         let due = |binding: &Binding| is_home(binding) && affinity.is_due(binding, now);
         if (self.issue || self.binding.as_ref().is_some_and(due))
             && !endpoint.stats().has(Cause::Draining)
