@@ -293,7 +293,8 @@ fn pool() -> anyhow::Result<Pool> {
     Ok(pool)
 }
 
-/// Random bits from the operating system's seed of the standard library's hash maps.
+/// Random bits: a hash under keys that the standard library draws from the operating system, 128
+/// bits per thread. Enough for spreading jobs and for a cookie key that ends with this process.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0)
