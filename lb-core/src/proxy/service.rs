@@ -11,15 +11,16 @@ use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::exchange::Exchange;
+use super::exchange::{Choice, Exchange};
 use super::future::ResponseFuture;
 use super::observe::Metrics;
 use super::route::{RoutePolicy, Routes};
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::IdleConnections;
-use super::{Limits, ProxyBody, Timeouts, TrustedProxies};
+use super::{Limits, ProxyBody, Timeouts};
 use crate::affinity::Affinity;
+use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
 use crate::endpoint::{Cause, Endpoint};
 use crate::pool::Pool;
@@ -52,15 +53,9 @@ pub(crate) struct Config {
     pub(crate) trusted: TrustedProxies,
     pub(crate) normal_paths: bool,
     pub(crate) tls: bool,
+    pub(crate) explain_key: Option<Arc<str>>,
     peer: Option<fn(&Extensions) -> Option<SocketAddr>>,
 }
-
-/// The address of the client's connection, as a request extension.
-///
-/// A server or a layer that knows it may insert it; without it, and without
-/// [`ReverseProxy::peer`], nothing is said to endpoints about the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
 
 impl ReverseProxy {
     /// Unused connections kept per endpoint and thread.
@@ -73,6 +68,7 @@ impl ReverseProxy {
             trusted: TrustedProxies::default(),
             normal_paths: false,
             tls: false,
+            explain_key: None,
             peer: None,
         };
         let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
@@ -160,6 +156,16 @@ impl ReverseProxy {
         self.with(|config| config.tls = true)
     }
 
+    /// Tells who sends `x-lb-explain: KEY` how the answer came about, in a header
+    /// of the same name: the endpoint, why it was chosen, the attempts before.
+    /// It names endpoints, so the key is a secret; endpoints never see it.
+    /// Default: no key, nobody is told.
+    #[must_use]
+    pub fn explain(self, key: impl Into<Arc<str>>) -> Self {
+        let key: Arc<str> = key.into();
+        self.with(|config| config.explain_key = (!key.is_empty()).then_some(key))
+    }
+
     /// Where the client's address is found. Default: the extension [`PeerAddr`].
     ///
     /// With axum's `into_make_service_with_connect_info::<SocketAddr>()`:
@@ -207,15 +213,43 @@ impl ReverseProxy {
     where
         B: Body<Data: Send> + Send + Unpin + 'static,
     {
+        self.forward_to(request, peer, None)
+    }
+
+    /// The same for a request whose session was read, and perhaps its endpoint
+    /// picked, before.
+    pub(crate) fn forward_to<B>(
+        &self,
+        request: Request<B>,
+        peer: Option<IpAddr>,
+        choice: Option<Choice>,
+    ) -> ResponseFuture<B>
+    where
+        B: Body<Data: Send> + Send + Unpin + 'static,
+    {
         let method = request.method().clone();
         let now = clock::now();
-        match Exchange::new(&self.inner, request, peer, now) {
+        match Exchange::new(&self.inner, request, peer, choice, now) {
             Ok(exchange) => ResponseFuture::new(exchange, now),
             Err(refusal) => {
                 self.inner.metrics.refused(refusal);
                 ResponseFuture::refused(refusal, method)
             }
         }
+    }
+
+    /// The address of the client's connection, where it is known.
+    pub(crate) fn peer_of(&self, extensions: &Extensions) -> Option<IpAddr> {
+        let peer = match self.inner.config.peer {
+            Some(find) => find(extensions),
+            None => extensions.get::<PeerAddr>().map(|peer| peer.0),
+        };
+        peer.map(|peer| peer.ip())
+    }
+
+    /// Clients reach this process over TLS.
+    pub(crate) fn is_behind_tls(&self) -> bool {
+        self.inner.config.tls
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -246,12 +280,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let extensions = request.extensions();
-        let peer = match self.inner.config.peer {
-            Some(find) => find(extensions),
-            None => extensions.get::<PeerAddr>().map(|peer| peer.0),
-        };
-        self.forward(request, peer.map(|peer| peer.ip()))
+        let peer = self.peer_of(request.extensions());
+        self.forward(request, peer)
     }
 }
 
