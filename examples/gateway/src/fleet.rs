@@ -36,10 +36,10 @@ use crate::jobs::Jobs;
 use crate::ledger::{Ledger, MemoryLedger};
 use crate::lifeline::Lifeline;
 use crate::wiring::children::Children;
-use crate::wiring::endpoints::Weights;
 use crate::wiring::results::CachedResults;
 use crate::wiring::shutdown::SharedProcesses;
-use crate::wiring::{SERVICE, drain, endpoints, gpu, load, page, places, specs};
+use crate::wiring::weights::Weights;
+use crate::wiring::{SERVICE, drain, endpoints, gpu, keep, load, page, places, specs};
 use crate::{clock, http, observe, server};
 
 /// Time for instances to drain and end when the gateway does.
@@ -115,7 +115,11 @@ impl Gateway {
         .run();
         let results = CachedResults::new(Arc::clone(&ledger))?;
         let places = places::places(pool.clone(), random);
-        let jobs = Jobs::new(Arc::clone(&ledger), places, results.keeper());
+        let jobs = Jobs::new(
+            Arc::clone(&ledger),
+            places,
+            keep::keeper(results.cache.clone()),
+        );
         let gateway = Self {
             address: listener.local_addr()?,
             proxy: pool.reverse_proxy(),
@@ -176,7 +180,8 @@ impl Gateway {
                 gpu::status(&gpus.latest()),
             );
             async move {
-                let jobs = page::jobs(ledger.active(), &ledger.newest(LISTED).await);
+                let jobs =
+                    json!({ "active": ledger.active(), "newest": ledger.newest(LISTED).await });
                 json!({
                     "uptime_seconds": uptime.as_secs_f64(),
                     "pool": pool,
@@ -288,7 +293,8 @@ fn pool() -> anyhow::Result<Pool> {
     Ok(pool)
 }
 
-/// Random bits from the operating system's seed of the standard library's hash maps.
+/// Random bits: a hash under keys that the standard library draws from the operating system, 128
+/// bits per thread. Enough for spreading jobs and for a cookie key that ends with this process.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0)

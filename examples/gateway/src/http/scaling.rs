@@ -35,8 +35,8 @@ use lb_core::proxy::PeerAddr;
 use lb_registry::InProcess;
 
 use super::Problem;
-use crate::wiring::endpoints::Weights;
 use crate::wiring::results::CachedResults;
+use crate::wiring::weights::Weights;
 
 /// What is looked at and changed.
 #[derive(Clone, Debug)]

@@ -1,13 +1,13 @@
 //! Registry -> balancer. The registry never hears of balancing, the balancer never hears of
 //! registries; every fact that both know is carried over.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt as _};
-use lb_core::{EndpointId, EndpointSpec, Pool};
+use lb_core::{EndpointSpec, Pool};
 use lb_registry::{Instance, Status, Watch};
+
+use super::weights::Weights;
 
 /// One registered instance as the balancer asks for it; nothing for one that must not be asked.
 #[must_use]
@@ -34,27 +34,6 @@ fn sets(watch: Watch) -> impl Stream<Item = Vec<EndpointSpec>> + Send + 'static 
             .filter_map(|one| endpoint(one))
             .collect()
     })
-}
-
-/// Weights an operator has set, which the registry knows nothing of.
-#[derive(Clone, Debug, Default)]
-pub struct Weights(Arc<Mutex<BTreeMap<String, u32>>>);
-
-impl Weights {
-    /// Sets weights for now and for every set to come.
-    pub fn set(&self, pool: &Pool, weights: BTreeMap<String, u32>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(weights);
-        self.apply(pool);
-    }
-
-    /// Forgets those who left and weighs the others.
-    fn apply(&self, pool: &Pool) {
-        let mut weights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        weights.retain(|id, weight| pool.set_weight(&EndpointId::from(id), *weight));
-    }
 }
 
 /// Makes the pool follow the registry until either ends.

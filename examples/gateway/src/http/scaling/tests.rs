@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::ledger::MemoryLedger;
-use crate::wiring::load;
+use crate::wiring::{keep, load};
 
 /// An API over a pool of two, and the loop that it steers.
 fn api() -> (Router, Scaling, AutoscalerHandle) {
@@ -139,7 +139,7 @@ async fn the_bounds_of_the_fleet_are_checked_before_they_count() {
 async fn clearing_the_cache_empties_it() {
     let (api, scaling, _autoscaler) = api();
     let outcome = serde_json::value::to_raw_value(&1).unwrap();
-    scaling.results.keeper()("{}".into(), outcome.into()).await;
+    keep::keeper(scaling.results.cache.clone())("{}".into(), outcome.into()).await;
     assert!(scaling.results.cache.get_if_local(&"{}".into()).is_some());
     let (status, _) = ask(&api, HERE, "POST", "cache/clear", json!({})).await;
     assert_eq!(status, StatusCode::OK);
