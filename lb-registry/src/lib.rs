@@ -36,6 +36,7 @@
 //! | join several registries into one                   | [`merge`]      | serve  |
 //! | name instances in the program                      | [`fixed`]      | serve  |
 //! | name instances in a file                           | [`file`]       | edge   |
+//! | take the addresses of a name                       | [`dns`]        | edge   |
 //! | be registered while serving                        | [`membership`] | serve  |
 //! | answer health probes (feature `serve`)             | [`health`]     | edge   |
 //! | offer a registry to others (feature `server`)      | [`server`]     | edge   |
@@ -52,6 +53,7 @@ mod clock;
 #[cfg(feature = "consul")]
 pub mod consul;
 pub mod diff;
+pub mod dns;
 pub mod duration;
 pub mod fail_static;
 mod feed;
@@ -81,6 +83,7 @@ mod readme {}
 
 #[cfg(feature = "consul")]
 pub use self::consul::Consul;
+pub use self::dns::Dns;
 pub use self::file::File;
 pub use self::fixed::Fixed;
 #[cfg(feature = "serve")]

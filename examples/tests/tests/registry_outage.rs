@@ -34,6 +34,12 @@ async fn three_registered(registry: &Client) {
     }
 }
 
+/// The one place where this file reads the clock.
+fn now() -> tokio::time::Instant {
+    #[expect(clippy::disallowed_methods, reason = "real servers live in real time")]
+    tokio::time::Instant::now()
+}
+
 /// Waits until the watch has this many instances.
 async fn has(watch: &mut Watch, count: usize) {
     let found = watch.until(|set| !set.is_pending() && set.instances.len() == count);
@@ -91,15 +97,11 @@ async fn a_frozen_consul_leaves_the_set_as_it_was() {
     let mut watch = registry.watch("web");
     has(&mut watch, 3).await;
     consul.freeze();
-    let answer = tokio::time::timeout(
-        Duration::from_secs(8),
-        registry.register(&registration("d")),
-    )
-    .await;
-    assert!(
-        matches!(answer, Ok(Err(lb_registry::RegistryError::Unreachable(_)))),
-        "{answer:?}"
-    );
+    // The signal takes effect a moment later.
+    let end = now() + SOON;
+    while registry.heartbeat("a", Status::Passing, "").await.is_ok() {
+        assert!(now() < end, "it still answers");
+    }
     assert_eq!(watch_len(&watch), 3);
     consul.thaw();
     registry
@@ -240,4 +242,135 @@ async fn a_token_that_is_revoked_or_loses_its_rights_does_not_empty_the_set() {
     assert_eq!(gone.status, 200, "{}", gone.body);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(watch_len(&watch), 3);
+}
+
+/// Answers every request on a port of its own with 200.
+async fn instance() -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                let _ = stream.write_all(answer).await;
+            });
+        }
+    });
+    port
+}
+
+/// One request to whoever the pool picks; `true` if it was answered with 200.
+async fn request(pool: &lb_core::Pool, number: u64) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let now = now().into_std();
+    let Ok(lease) = pool.pick(&lb_core::PickCx::new(now, number)) else {
+        return false;
+    };
+    let address = lease.endpoint().uri().to_string();
+    let address = address
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .to_owned();
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            .await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer.starts_with("HTTP/1.1 200"))
+    };
+    exchange.await.unwrap_or(false)
+}
+
+/// Fails and successes of requests through a pool that follows Consul while Consul is dead for `outage`.
+async fn load_through_an_outage(settings: Settings, outage: Duration) -> (u64, u64) {
+    use futures_util::StreamExt;
+    let consul = Consul::start().expect("a Consul");
+    let registry = client(&consul).fail_static(settings);
+    for id in ["a", "b", "c"] {
+        let mut one = registration(id);
+        (one.instance.address, one.instance.port) = ("127.0.0.1".into(), instance().await);
+        one.ttl = Duration::from_secs(600);
+        registry.register(&one).await.expect("Consul answers");
+    }
+    let mut watch = registry.watch("web");
+    has(&mut watch, 3).await;
+    let sets = watch.clone().map(|set| {
+        let spec =
+            |one: &std::sync::Arc<Instance>| lb_core::EndpointSpec::new(one.id.as_str(), one.uri());
+        set.instances.iter().map(spec).collect::<Vec<_>>()
+    });
+    let pool = lb_core::Pool::builder("web")
+        .discover(sets)
+        .build()
+        .expect("a valid pool");
+    while pool.status().endpoints.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    consul.kill();
+    let (mut failed, mut answered) = (0, 0);
+    let end = now() + outage;
+    while now() < end {
+        match request(&pool, answered + failed).await {
+            true => answered += 1,
+            false => failed += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (failed, answered)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_an_outage_of_a_minute_no_request_fails() {
+    let (failed, answered) =
+        load_through_an_outage(Settings::default(), Duration::from_secs(60)).await;
+    assert_eq!(failed, 0);
+    assert!(answered > 1_000, "only {answered} requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_without_protection_requests_fail_during_an_outage() {
+    let (failed, _) = load_through_an_outage(Settings::off(), Duration::from_secs(10)).await;
+    assert!(failed > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_watchers_of_a_thousand_instances_end_with_equal_sets() {
+    let consul = Consul::start().expect("a Consul");
+    let registry = client(&consul);
+    let mut watches: Vec<Watch> = (0..10).map(|_| registry.watch("web")).collect();
+    for batch in 0..50 {
+        let registering = (0..20).map(|one| {
+            let (registry, id) = (registry.clone(), format!("i{}", batch * 20 + one));
+            async move {
+                registry
+                    .register(&registration(&id))
+                    .await
+                    .expect("Consul answers")
+            }
+        });
+        futures_util::future::join_all(registering).await;
+        if batch % 5 == 4 {
+            // Some leave again while others come.
+            registry
+                .deregister(&format!("i{}", batch * 20))
+                .await
+                .expect("Consul answers");
+        }
+    }
+    for watch in &mut watches {
+        has(watch, 990).await;
+    }
+    let first = watches[0].latest();
+    assert!(
+        watches
+            .iter()
+            .all(|watch| watch.latest().instances == first.instances)
+    );
 }
