@@ -156,7 +156,7 @@ proptest! {
     #[test]
     fn at_rest_nothing_moves(spec in builder(), load in 0.0..600.0_f64) {
         let spec = spec.build().unwrap();
-        let steady: Vec<_> = (0..200).map(|_| (60, Some(load))).collect();
+        let steady: Vec<_> = (0..200).map(|_| (600, Some(load))).collect();
         let decisions = play(&spec, &mut State::default(), spec.max_replicas(), &steady);
         let last = &decisions[150..];
         prop_assert!(last.iter().all(|decision| !decision.changes()), "{}", last[0].why());

@@ -129,7 +129,7 @@ fn a_bound_get_costs_three() {
     let pool = pool();
     let home = &pool.endpoints()[0];
     let affinity = pool.affinity().expect("it was configured");
-    let cookie = affinity
+    let (_, cookie) = affinity
         .bind(home, far_future(), false)
         .expect("a short name");
     let cookie = cookie

@@ -68,21 +68,28 @@ async fn conditions_hold(tier: &PostgresTier) {
     assert!(
         put(stamped(1), When::Unchanged(Bytes::new()))
             .await
-            .unwrap()
+            .expect("PostgreSQL answers")
     );
     assert!(
         !put(stamped(2), When::Unchanged(Bytes::new()))
             .await
-            .unwrap()
+            .expect("PostgreSQL answers")
     );
-    assert!(put(stamped(2), seen(1)).await.unwrap());
-    assert!(!put(stamped(3), seen(1)).await.unwrap());
-    assert!(put(stamped(4), When::Always).await.unwrap());
-    assert_eq!(tier.get(key.clone()).await.unwrap(), Some(stamped(4)));
+    assert!(put(stamped(2), seen(1)).await.expect("PostgreSQL answers"));
+    assert!(!put(stamped(3), seen(1)).await.expect("PostgreSQL answers"));
+    assert!(
+        put(stamped(4), When::Always)
+            .await
+            .expect("PostgreSQL answers")
+    );
+    assert_eq!(
+        tier.get(key.clone()).await.expect("PostgreSQL answers"),
+        Some(stamped(4))
+    );
     let both = tier
         .get_many(vec!["none".into(), key.clone()])
         .await
-        .unwrap();
+        .expect("PostgreSQL answers");
     assert_eq!(both, [None, Some(stamped(4))]);
 }
 
@@ -90,9 +97,14 @@ async fn values_expire_and_are_purged(tier: &PostgresTier) {
     let brief = Some(Duration::from_millis(1));
     tier.put("brief".into(), "x".into(), brief, When::Always)
         .await
-        .unwrap();
+        .expect("PostgreSQL answers");
     let waiting = async {
-        while tier.get("brief".into()).await.unwrap().is_some() {
+        while tier
+            .get("brief".into())
+            .await
+            .expect("PostgreSQL answers")
+            .is_some()
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -107,10 +119,10 @@ async fn values_expire_and_are_purged(tier: &PostgresTier) {
             When::Unchanged(Bytes::new())
         )
         .await
-        .unwrap()
+        .expect("PostgreSQL answers")
     );
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(tier.purge().await.unwrap(), 1);
+    assert_eq!(tier.purge().await.expect("PostgreSQL answers"), 1);
 }
 
 async fn a_cache_reads_through_and_clears(tier: &PostgresTier) {
@@ -118,18 +130,27 @@ async fn a_cache_reads_through_and_clears(tier: &PostgresTier) {
     assert_eq!(load(&a, "k", 1).await, 1);
     until_written(&a, 1).await;
     assert_eq!(load(&b, "k", 2).await, 1);
-    a.invalidate(&"k".to_owned()).await.unwrap();
-    b.clear_level(Level::Local).await.unwrap();
+    a.invalidate(&"k".to_owned())
+        .await
+        .expect("PostgreSQL answers");
+    b.clear_level(Level::Local)
+        .await
+        .expect("PostgreSQL answers");
     assert_eq!(load(&b, "k", 3).await, 3);
-    a.insert("l".to_owned(), 4).await.unwrap();
-    a.clear().await.unwrap();
+    a.insert("l".to_owned(), 4)
+        .await
+        .expect("PostgreSQL answers");
+    a.clear().await.expect("PostgreSQL answers");
     assert_eq!(load(&cache(tier), "l", 5).await, 5);
 }
 
 async fn acknowledged_writes_survive_kill_9(server: &Postgres, tier: &PostgresTier) {
     let cache = cache(tier);
     for n in 0..100 {
-        cache.insert(format!("kept-{n}"), n).await.unwrap();
+        cache
+            .insert(format!("kept-{n}"), n)
+            .await
+            .expect("PostgreSQL answers");
     }
     server.server().kill();
     assert!(
@@ -201,7 +222,7 @@ async fn every_statement_uses_an_index_at_a_million_rows(server: &Postgres, tier
     assert!(
         tier.put("row:77".into(), "x".into(), None, When::Always)
             .await
-            .unwrap()
+            .expect("PostgreSQL answers")
     );
     driver.abort();
 }

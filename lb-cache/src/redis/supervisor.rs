@@ -19,6 +19,9 @@ const FAILURES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// A connection that served nobody during so many attempts is worth nothing.
+const IDLE_ATTEMPTS: u32 = 3;
+
 type Connect = Box<dyn Fn() -> BoxFuture<'static, RedisResult<Connection>> + Send + Sync>;
 
 pub(super) struct Supervisor {
@@ -98,16 +101,12 @@ impl Supervisor {
     }
 
     /// A connection to a cluster with a silent primary would stall for it again
-    /// and again, and with it the requests for the others: the old connection,
-    /// which has given up on that primary, is better as long as it serves anybody.
-    async fn is_better(&self, connection: &Connection) -> bool {
+    /// and again, and with it the requests for the others. The old connection
+    /// does not, so a new one must reach every primary.
+    async fn is_whole(&self, connection: &Connection) -> bool {
         let mut connection = connection.clone();
-        let ping = cmd("PING");
-        // A cluster client sends this to every primary.
-        let whole =
-            tokio::time::timeout(self.connect_within, connection.query::<String>(&ping)).await;
-        // Relaxed: see `record`.
-        matches!(whole, Ok(Ok(_))) || !self.serving.load(Ordering::Relaxed)
+        let asked = tokio::time::timeout(self.connect_within, connection.reaches_everyone()).await;
+        matches!(asked, Ok(Ok(true)))
     }
 
     async fn take(&self, connection: Connection) {
@@ -167,18 +166,23 @@ impl Drop for Making {
 }
 
 async fn make(making: Making, mut pause: Duration) {
+    let mut idle_attempts = 0;
     loop {
         tokio::time::sleep(pause).await;
         let Some(supervisor) = making.0.upgrade() else {
             return;
         };
-        // Relaxed: see `record`.
+        // Relaxed, both: see `record`.
         supervisor.serving.store(false, Ordering::Relaxed);
         let made = tokio::time::timeout(supervisor.connect_within, (supervisor.connect)()).await;
-        if let Ok(Ok(connection)) = made
-            && supervisor.is_better(&connection).await
-        {
-            return supervisor.take(connection).await;
+        if let Ok(Ok(connection)) = made {
+            let whole = supervisor.is_whole(&connection).await;
+            let old_serves = supervisor.serving.load(Ordering::Relaxed);
+            idle_attempts = if old_serves { 0 } else { idle_attempts + 1 };
+            // Callers may all be waiting for one silent primary for a moment.
+            if whole || idle_attempts > IDLE_ATTEMPTS || supervisor.current.borrow().is_none() {
+                return supervisor.take(connection).await;
+            }
         }
         drop(supervisor);
         pause = (pause * 2).clamp(PAUSE, LONGEST_PAUSE);

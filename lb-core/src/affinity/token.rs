@@ -26,7 +26,7 @@ const MAX_ID: usize = 200;
 const MAX_FORMER: usize = 3;
 const BLOCK: usize = 32;
 
-/// A binding read from a valid cookie.
+/// A binding read from a valid token, or remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     pub(crate) id: EndpointId,

@@ -159,6 +159,7 @@ impl Stats {
     /// Sets or clears causes; `true` if that changed anything.
     pub(crate) fn set_causes(&self, bits: u32, on: bool, now: Instant) -> bool {
         let before = self.traffic.set(bits, on);
+        let bits = bits & Cause::ALL_BITS;
         let after = if on { before | bits } else { before & !bits };
         if before != 0 && after == 0 {
             self.available_from(now);
