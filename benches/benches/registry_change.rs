@@ -1,6 +1,6 @@
 //! What does one change cost: to compare two sets, and to tell everybody who watches?
 //!
-//! `diff` compares two sets of which one in a hundred instances differs. `fan_out` changes one of ten instances of a
+//! `diff` compares two sets of which one in a hundred instances differs. `fan_out` changes the one instance of a
 //! service and waits until every watcher has seen it.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
