@@ -12,7 +12,7 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Seconds since 1970, for what is signed and leaves the process. Zero before that.
-#[cfg(feature = "proxy")]
+#[cfg(feature = "affinity")]
 pub(crate) fn unix_seconds() -> u64 {
     #[expect(
         clippy::disallowed_methods,

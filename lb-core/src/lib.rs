@@ -7,20 +7,28 @@
 //! | name endpoints and read their counters    | [`endpoint`]  | decide |
 //! | know who gets the next request            | [`policy`]    | decide |
 //! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
-//! | read what endpoints report                | [`report`]    | decide |
+//! | read what endpoints report, and report    | [`report`]    | decide, serve |
 //! | judge who behaves worse than the others   | [`outlier`]   | decide |
 //! | retry within a budget                     | [`retry`]     | decide |
 //! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
 //! | probe endpoints                           | [`health`]    | edge   |
 //! | keep a client on its endpoint             | `affinity` (feature `affinity`) | decide |
+//! | know who the client is                    | `client` (feature `affinity`) | decide |
+//! | balance over routers and other services   | `balance` (feature `affinity`; its layer: `proxy`) | serve |
+//! | hold something until a body has ended     | [`body`]      | serve  |
 //! | forward HTTP and WebSocket                | `proxy` (feature `proxy`) | serve, edge |
 //! | export metrics                            | [`observe`]   | serve  |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "affinity")]
 pub mod affinity;
+#[cfg(feature = "affinity")]
+pub mod balance;
+pub mod body;
 pub mod candidates;
+#[cfg(feature = "affinity")]
+pub mod client;
 mod clock;
 pub mod endpoint;
 mod error;

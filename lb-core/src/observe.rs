@@ -20,6 +20,9 @@ pub fn describe() {
         "Members of a pool that take new requests"
     );
     crate::health::describe();
+    crate::report::describe();
+    #[cfg(feature = "affinity")]
+    crate::balance::describe();
     #[cfg(feature = "rate-limit")]
     crate::limit::describe();
     #[cfg(feature = "proxy")]

@@ -1,4 +1,4 @@
-//! Reading one cookie out of the `Cookie` fields of a request.
+//! Reading one cookie out of the `Cookie` fields of a request, and writing it.
 
 use http::{HeaderMap, header};
 
@@ -33,4 +33,10 @@ pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
 pub(crate) fn is_name(name: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(token)
+}
+
+/// The `Set-Cookie` value for one session.
+pub(crate) fn set(name: &str, value: &str, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
 }

@@ -1,11 +1,21 @@
 //! Session affinity: the same client stays on the same endpoint.
 //!
-//! A binding lives in a cookie and nowhere else, so that any number of gateways
-//! agree without a shared table, and a million clients cost no memory. The
-//! cookie is opaque and signed: a client can neither read which endpoint it
-//! names nor make up another. Whatever is not a valid cookie (forged, cut,
-//! expired, signed by an unknown key, 8 KiB long) is no binding, and never an
-//! error.
+//! Two strengths. A *signed token* is strong: it names one life of one endpoint,
+//! lives with the client and nowhere else, so any number of gateways agree
+//! without a shared table, and a million clients cost no memory. A *key* of the
+//! request (a header, the client's address, a part of the target) is best effort:
+//! it is hashed, and equal keys meet on one endpoint while the members stay.
+//!
+//! | what a client is known by | strength |
+//! |---------------------------|----------|
+//! | [`Affinity::cookie`], [`Affinity::signed_header`] | strong |
+//! | [`Affinity::header`], [`Affinity::client_address`], [`Affinity::path_segment`], [`Affinity::query`] | best effort |
+//! | the same with [`Affinity::remember`] | strong on this gateway |
+//!
+//! Tokens are opaque and signed: a client can neither read which endpoint one
+//! names nor make up another. Whatever is not valid (forged, cut, expired, signed
+//! by an unknown key, 8 KiB long) is no binding, and never an error. Keys need a
+//! hashing policy ([`ConsistentHash`](crate::policy::ConsistentHash)), or `remember`.
 //!
 //! What a binding means depends on its endpoint:
 //!
@@ -16,12 +26,13 @@
 //! | ejected for a while, or full | go elsewhere, stay bound | go elsewhere |
 //! | down, removed, restarted | [`OnDown`] decides | go elsewhere |
 //!
-//! One failed request never moves a binding: it may be answered by another
-//! endpoint, and the next one goes back. WebSocket handshakes are bound like any
-//! other request; the cookie travels with the 101.
+//! A hash alone is no binding: its keys leave a draining endpoint at once. One
+//! failed request never moves a binding: it may be answered by another endpoint,
+//! and the next one goes back. WebSocket handshakes are bound like any other
+//! request; the token travels with the 101.
 //!
-//! Keys rotate without losing a session: sign with the new key, and keep reading
-//! the old one with [`Affinity::also_accept`] until its cookies are gone.
+//! Secrets rotate without losing a session: sign with the new one, and keep
+//! reading the old with [`Affinity::also_accept`] until its tokens are gone.
 //!
 //! ```
 //! use std::time::Duration;
@@ -39,20 +50,30 @@
 //! ```
 
 mod cookies;
+mod key;
+mod memory;
+mod session;
 mod token;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use self::key::HashKey;
+use self::memory::Memory;
+pub(crate) use self::session::{Asked, NoLease, Session};
 pub use self::token::Binding;
 use self::token::KeyRing;
+use crate::client::TrustedProxies;
 use crate::endpoint::Endpoint;
 use crate::error::ConfigError;
 use crate::pool::{Pool, PoolBuilder};
 
-/// A shorter key could be guessed.
+/// A shorter secret could be guessed.
 const MIN_KEY_BYTES: usize = 16;
+/// More remembered sessions than this are a mistake.
+const MAX_SESSIONS: usize = 10_000_000;
 
 /// What happens to a session whose endpoint is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,19 +83,42 @@ pub enum OnDown {
     #[default]
     Rebind,
     /// Its requests are refused with 503 until the endpoint returns, or the
-    /// cookie expires: for endpoints that hold state nobody else has.
+    /// binding expires: for endpoints that hold state nobody else has.
     Fail,
+    /// Its requests wait this long for the endpoint to return, then are refused
+    /// as with [`Fail`](Self::Fail). Each waiting request holds its connection.
+    Wait(Duration),
 }
 
 /// How requests are bound to endpoints; see the [module](self).
 #[derive(Clone, Debug)]
 pub struct Affinity {
-    name: String,
-    keys: KeyRing,
-    shortest_key: usize,
+    source: Source,
     lifetime: Duration,
     on_down: OnDown,
     always_secure: bool,
+}
+
+/// What a client is known by.
+#[derive(Clone, Debug)]
+enum Source {
+    Token {
+        carrier: Carrier,
+        keys: KeyRing,
+        shortest_key: usize,
+    },
+    Key {
+        key: HashKey,
+        sessions: usize,
+        memory: Option<Arc<Memory>>,
+    },
+}
+
+/// Where a token travels.
+#[derive(Clone, Debug)]
+enum Carrier {
+    Cookie(String),
+    Header(Option<HeaderName>),
 }
 
 impl Affinity {
@@ -82,28 +126,104 @@ impl Affinity {
     /// bytes, and the same on every gateway that shares the endpoints.
     #[must_use]
     pub fn cookie(name: impl Into<String>, key: impl AsRef<[u8]>) -> Self {
-        Self {
-            name: name.into(),
-            keys: KeyRing::new(key.as_ref()),
-            shortest_key: key.as_ref().len(),
-            lifetime: Duration::from_secs(24 * 3600),
-            on_down: OnDown::default(),
-            always_secure: false,
-        }
+        Self::token(Carrier::Cookie(name.into()), key.as_ref())
     }
 
-    /// Also honours cookies signed with a former key; they are replaced as they
-    /// come. At most 3 former keys are kept, the latest ones.
+    /// Binds by a signed header, for clients without a cookie jar: a response
+    /// carries it, and the client sends it back. `key` as for
+    /// [`cookie`](Self::cookie).
+    #[must_use]
+    pub fn signed_header(name: &str, key: impl AsRef<[u8]>) -> Self {
+        Self::token(Carrier::Header(name.parse().ok()), key.as_ref())
+    }
+
+    /// Requests with the same value of this header meet on one endpoint.
+    #[must_use]
+    pub fn header(name: &str) -> Self {
+        Self::key(HashKey::Header(name.parse().ok()))
+    }
+
+    /// Requests of one client address meet on one endpoint. The address is that
+    /// of the connection, or what `trusted` proxies say about the one behind;
+    /// of an IPv6 address the first 64 bits count. Clients behind one NAT are
+    /// one client: bound the load of the hashing policy.
+    #[must_use]
+    pub fn client_address(trusted: TrustedProxies) -> Self {
+        Self::key(HashKey::ClientAddress {
+            trusted,
+            v6_prefix: 64,
+        })
+    }
+
+    /// Requests with the same segment of the path meet on one endpoint; the
+    /// first segment is number 0.
+    #[must_use]
+    pub fn path_segment(index: usize) -> Self {
+        Self::key(HashKey::PathSegment(index))
+    }
+
+    /// Requests with the same value of this query parameter, as it is written,
+    /// meet on one endpoint.
+    #[must_use]
+    pub fn query(name: impl Into<String>) -> Self {
+        Self::key(HashKey::Query(name.into()))
+    }
+
+    fn token(carrier: Carrier, key: &[u8]) -> Self {
+        Self::from(Source::Token {
+            carrier,
+            keys: KeyRing::new(key),
+            shortest_key: key.len(),
+        })
+    }
+
+    fn key(key: HashKey) -> Self {
+        Self::from(Source::Key {
+            key,
+            sessions: 0,
+            memory: None,
+        })
+    }
+
+    /// Also honours tokens signed with a former secret; they are replaced as they
+    /// come. At most 3 former ones are kept, the latest. Keys are not signed and
+    /// know none.
     #[must_use]
     pub fn also_accept(mut self, former: impl AsRef<[u8]>) -> Self {
-        self.shortest_key = self.shortest_key.min(former.as_ref().len());
-        self.keys.add_former(former.as_ref());
+        if let Source::Token {
+            keys, shortest_key, ..
+        } = &mut self.source
+        {
+            *shortest_key = (*shortest_key).min(former.as_ref().len());
+            keys.add_former(former.as_ref());
+        }
         self
     }
 
-    /// A binding ends after this time, and is renewed in its second half.
-    /// Default: 24 hours; whole minutes count. The browser forgets it earlier,
-    /// with its session.
+    /// Remembers where up to this many keys went (10 million at most), so that
+    /// they stay when members come or begin to drain. The least recently used
+    /// are forgotten first, at the earliest at half that number; one costs about
+    /// 100 bytes. Other gateways know nothing of it. Tokens need no memory.
+    /// Default: 0, hashing alone.
+    #[must_use]
+    pub fn remember(mut self, sessions: usize) -> Self {
+        if let Source::Key {
+            sessions: wanted,
+            memory,
+            ..
+        } = &mut self.source
+        {
+            *wanted = sessions;
+            let fits = (1..=MAX_SESSIONS).contains(&sessions);
+            *memory = fits.then(|| Arc::new(Memory::new(sessions)));
+        }
+        self
+    }
+
+    /// A token ends after this time, and is renewed in its second half; what is
+    /// [remembered](Self::remember) ends after this time without a request.
+    /// Default: 24 hours; whole minutes count. The browser forgets a cookie
+    /// earlier, with its session.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
@@ -128,15 +248,32 @@ impl Affinity {
 
     /// # Errors
     ///
-    /// [`ConfigError::Range`] for a short key, a name that is no cookie name, or
-    /// a lifetime below one minute.
+    /// [`ConfigError::Range`] for a short secret, a name that is no name, too
+    /// many sessions, or a lifetime below one minute.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let range = |what, must| Err(ConfigError::Range { what, must });
-        if self.shortest_key < MIN_KEY_BYTES {
-            return range("affinity key", "at least 16 bytes long");
-        }
-        if !cookies::is_name(&self.name) {
-            return range("affinity cookie", "a token of 1 to 64 characters");
+        match &self.source {
+            Source::Token { shortest_key, .. } if *shortest_key < MIN_KEY_BYTES => {
+                return range("affinity key", "at least 16 bytes long");
+            }
+            Source::Token {
+                carrier: Carrier::Cookie(name),
+                ..
+            } if !cookies::is_name(name) => {
+                return range("affinity cookie", "a token of 1 to 64 characters");
+            }
+            Source::Token {
+                carrier: Carrier::Header(None),
+                ..
+            }
+            | Source::Key {
+                key: HashKey::Header(None),
+                ..
+            } => return range("affinity header", "the name of a header"),
+            Source::Key { sessions, .. } if *sessions > MAX_SESSIONS => {
+                return range("affinity remember", "at most 10 million");
+            }
+            _ => {}
         }
         if self.lifetime < Duration::from_secs(60) {
             return range("affinity lifetime", "at least one minute");
@@ -150,15 +287,28 @@ impl Affinity {
         self.on_down
     }
 
-    /// The first valid binding among the cookies of a request.
+    /// The first valid binding among the tokens of a request; `None` for keys.
     #[must_use]
     pub fn binding(&self, headers: &HeaderMap, unix_seconds: u64) -> Option<Binding> {
-        cookies::values(headers, &self.name)
-            .filter_map(|value| self.keys.open(value))
-            .find(|binding| binding.expires_minute > unix_seconds / 60)
+        let Source::Token { carrier, keys, .. } = &self.source else {
+            return None;
+        };
+        let valid = |binding: &Binding| binding.expires_minute > unix_seconds / 60;
+        match carrier {
+            Carrier::Cookie(name) if headers.contains_key(header::COOKIE) => {
+                let mut opened =
+                    cookies::values(headers, name).filter_map(|value| keys.open(value));
+                opened.find(valid)
+            }
+            Carrier::Cookie(_) => None,
+            Carrier::Header(name) => {
+                let value = headers.get(name.as_ref()?)?;
+                keys.open(value.as_bytes()).filter(valid)
+            }
+        }
     }
 
-    /// `true` when the cookie should be written again: its second half has
+    /// `true` when the token should be written again: its second half has
     /// begun, or it was signed with a former key.
     #[must_use]
     pub fn is_due(&self, binding: &Binding, unix_seconds: u64) -> bool {
@@ -166,24 +316,38 @@ impl Affinity {
         binding.former_key || left < self.lifetime.as_secs() / 120
     }
 
-    /// The `Set-Cookie` value that binds a client to `endpoint`. `None` if its
-    /// name is longer than 200 bytes: such endpoints are never bound to.
+    /// The response header that binds a client to `endpoint`. `None` for keys, and
+    /// if its name is longer than 200 bytes: such endpoints are never bound to.
     #[must_use]
-    pub fn bind(&self, endpoint: &Endpoint, unix_seconds: u64, tls: bool) -> Option<HeaderValue> {
-        let minute = unix_seconds / 60 + self.lifetime.as_secs() / 60;
-        let value = self
-            .keys
-            .seal(endpoint.id().as_str(), endpoint.incarnation(), minute)?;
-        let secure = if tls || self.always_secure {
-            "; Secure"
-        } else {
-            ""
+    pub fn bind(
+        &self,
+        endpoint: &Endpoint,
+        unix_seconds: u64,
+        tls: bool,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let Source::Token { carrier, keys, .. } = &self.source else {
+            return None;
         };
-        let text = format!(
-            "{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}",
-            self.name
-        );
-        HeaderValue::try_from(text).ok()
+        let minute = unix_seconds / 60 + self.lifetime.as_secs() / 60;
+        let value = keys.seal(endpoint.id().as_str(), endpoint.incarnation(), minute)?;
+        match carrier {
+            Carrier::Cookie(name) => {
+                let text = cookies::set(name, &value, tls || self.always_secure);
+                Some((header::SET_COOKIE, HeaderValue::try_from(text).ok()?))
+            }
+            Carrier::Header(name) => Some((name.clone()?, HeaderValue::try_from(value).ok()?)),
+        }
+    }
+}
+
+impl From<Source> for Affinity {
+    fn from(source: Source) -> Self {
+        Self {
+            source,
+            lifetime: Duration::from_secs(24 * 3600),
+            on_down: OnDown::default(),
+            always_secure: false,
+        }
     }
 }
 

@@ -18,16 +18,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::endpoint::EndpointId;
+
 const TAG: usize = 16;
 const FIXED: usize = 12;
 const MAX_ID: usize = 200;
 const MAX_FORMER: usize = 3;
 const BLOCK: usize = 32;
 
-/// A binding read from a valid cookie.
+/// A binding read from a valid token, or remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    pub(crate) id: String,
+    pub(crate) id: EndpointId,
     pub(crate) incarnation: u64,
     /// Minutes since 1970.
     pub(crate) expires_minute: u64,
@@ -38,7 +40,7 @@ pub struct Binding {
 impl Binding {
     /// The endpoint's name.
     #[must_use]
-    pub fn endpoint_id(&self) -> &str {
+    pub fn endpoint_id(&self) -> &EndpointId {
         &self.id
     }
 
@@ -115,7 +117,7 @@ fn open_with(key: &Hmac<Sha256>, tag: [u8; TAG], sealed: &[u8]) -> Option<Bindin
     let (minute, rest) = plain.split_first_chunk::<4>()?;
     let (incarnation, id) = rest.split_first_chunk::<8>()?;
     Some(Binding {
-        id: std::str::from_utf8(id).ok()?.to_owned(),
+        id: std::str::from_utf8(id).ok()?.into(),
         incarnation: u64::from_be_bytes(*incarnation),
         expires_minute: u64::from(u32::from_be_bytes(*minute)),
         former_key: false,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+
 use crate::endpoint::Endpoint;
 
 /// How a request ended, as far as balancing cares.
@@ -24,6 +26,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What the status of an answer says: 429 and 503 are overload, other 5xx
+    /// failures, 202 is work taken on, everything else a success.
+    #[must_use]
+    pub fn from_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Self::Overloaded,
+            StatusCode::ACCEPTED => Self::Accepted,
+            status if status.is_server_error() => Self::Failure,
+            _ => Self::Success,
+        }
+    }
+
     /// Speaks against the endpoint.
     #[must_use]
     pub fn is_failure(self) -> bool {

@@ -8,7 +8,12 @@ use http::{StatusCode, Uri, uri::PathAndQuery};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::endpoint::Endpoint;
+use crate::clock;
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::report::{self, LoadReport, ReportError};
+
+/// More of an answer's head is not read.
+const MAX_HEAD: usize = 16 * 1024;
 
 /// Why a probe says no.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,9 @@ impl Probe for TcpProbe {
 }
 
 /// Well is who answers a GET with 200 to 299, over HTTP/1.1 without encryption.
+///
+/// A [load report](crate::report) in a good answer is taken in: probes keep the
+/// figures of endpoints fresh that answer few requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
     path: PathAndQuery,
@@ -98,7 +106,8 @@ impl HttpProbe {
         self
     }
 
-    async fn ask(&self, uri: &Uri) -> Result<(), ProbeError> {
+    async fn ask(&self, endpoint: &Endpoint) -> Result<(), ProbeError> {
+        let uri = endpoint.uri();
         let host = uri.authority().map_or("", |authority| authority.as_str());
         let path = &self.path;
         let request = format!(
@@ -109,17 +118,20 @@ impl HttpProbe {
         let mut line = [0; 13];
         stream.read_exact(&mut line).await?;
         let status = parse_status(&line).ok_or(ProbeError::NotHttp)?;
-        if (200..self.accepts_below).contains(&status.as_u16()) {
-            Ok(())
-        } else {
-            Err(ProbeError::Status(status))
+        if !(200..self.accepts_below).contains(&status.as_u16()) {
+            return Err(ProbeError::Status(status));
         }
+        // Its absence, and whatever is wrong with it, says nothing about health.
+        if let Some(report) = read_report(&mut stream, endpoint.id()).await {
+            endpoint.stats.report(&report, clock::now());
+        }
+        Ok(())
     }
 }
 
 impl Probe for HttpProbe {
     fn probe<'a>(&'a self, endpoint: &'a Endpoint) -> Probing<'a> {
-        Box::pin(self.ask(endpoint.uri()))
+        Box::pin(self.ask(endpoint))
     }
 }
 
@@ -134,6 +146,41 @@ async fn connect(uri: &Uri) -> Result<TcpStream, ProbeError> {
     Ok(TcpStream::connect((bare, uri.port_u16().unwrap_or(default))).await?)
 }
 
+/// The load report in what follows of an answer's head, if it has one.
+async fn read_report(stream: &mut TcpStream, id: &EndpointId) -> Option<LoadReport> {
+    let mut head = Vec::new();
+    while find_end(&head).is_none() && head.len() < MAX_HEAD {
+        if stream.read_buf(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    }
+    match find_report(&head[..find_end(&head)?])? {
+        Ok(report) => Some(report),
+        Err(why) => {
+            report::refused(id, why);
+            None
+        }
+    }
+}
+
+fn find_end(head: &[u8]) -> Option<usize> {
+    head.windows(4).position(|window| window == b"\r\n\r\n")
+}
+
+/// The report among the lines of a head; `None` if there is none.
+fn find_report(head: &[u8]) -> Option<Result<LoadReport, ReportError>> {
+    let mut values = head.split(|byte| *byte == b'\n').filter_map(|line| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let is_report = line[..at].eq_ignore_ascii_case(report::HEADER.as_str().as_bytes());
+        is_report.then(|| line[at + 1..].trim_ascii())
+    });
+    let value = values.next()?;
+    Some(match values.next() {
+        None => LoadReport::parse(value),
+        Some(_) => Err(ReportError::Form),
+    })
+}
+
 /// The status of `HTTP/1.1 200 ` or a line like it.
 fn parse_status(line: &[u8; 13]) -> Option<StatusCode> {
     let code = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
@@ -144,6 +191,15 @@ fn parse_status(line: &[u8; 13]) -> Option<StatusCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_is_found_among_the_lines_of_a_head() {
+        let head = b"OK\r\nDate: x\r\nEndpoint-Load-Metrics: TEXT eps=1\r\nA: b";
+        assert_eq!(find_report(head).unwrap().unwrap().eps, Some(1.0));
+        assert!(find_report(b"OK\r\nDate: x").is_none());
+        let twice = head.repeat(2);
+        assert_eq!(find_report(&twice), Some(Err(ReportError::Form)));
+    }
 
     #[test]
     fn only_a_status_line_is_read_as_one() {

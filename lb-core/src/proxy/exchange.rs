@@ -11,37 +11,53 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body::Body;
+use tokio::time::Sleep;
 
-use super::bind::Session;
 use super::body::{ProxyBody, Stream};
 use super::error::ProxyError;
+use super::explain::Explanation;
 use super::handover::Handover;
+use super::route::RouteIndex;
 use super::rules::head::{Client, write_head};
 use super::rules::replay::{Progress, may_replay};
 use super::rules::request::{BodyHint, Plan, plan};
 use super::rules::response::{Answer, strip};
 use super::rules::{host, path};
 use super::service::Inner;
+use super::timeouts::Timeouts;
 use super::upstream::answer::{AnswerError, AnswerReader, Read};
 use super::upstream::body::BodyReader;
 use super::upstream::connection::Connection;
 use super::upstream::upload::{Upload, UploadError};
+use crate::affinity::{Asked, NoLease, Session};
 use crate::clock;
-use crate::endpoint::{EndpointId, Outcome};
+use crate::endpoint::{Endpoint, EndpointId, Outcome};
 use crate::pick::PickCx;
+use crate::policy::Policy as _;
 use crate::pool::Lease;
+use crate::report::take_report;
 
 /// What the exchange waits for; each has its own limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// The return of the endpoint that the session is bound to.
+    Return,
     Connect,
     Expect,
     ClientBody,
     Answer,
 }
 
+/// The session of a request that was read before, and where it goes first.
+pub(crate) type Choice = (Session, Option<Lease>);
+
+/// How often a request that waits for its endpoint looks for it.
+const LOOK: Duration = Duration::from_millis(50);
+
 enum Link {
     None,
+    /// Its endpoint is away; the next look, and how long it may wait in all.
+    Waiting(Pin<Box<Sleep>>, Duration),
     Connecting(Pin<Box<dyn Future<Output = io::Result<Connection>> + Send>>),
     Open(Connection),
 }
@@ -49,6 +65,7 @@ enum Link {
 /// A request on its way to an answer.
 pub(crate) struct Exchange<B: Body> {
     inner: Arc<Inner>,
+    route: RouteIndex,
     method: Method,
     /// The request's fields; the answer's after it came.
     fields: HeaderMap,
@@ -60,6 +77,7 @@ pub(crate) struct Exchange<B: Body> {
     link: Link,
     reader: AnswerReader,
     tried: Vec<EndpointId>,
+    explanation: Option<Box<Explanation>>,
     attempts: u8,
     /// The endpoint stopped reading; it may still answer.
     deaf: bool,
@@ -76,16 +94,20 @@ where
         inner: &Arc<Inner>,
         request: Request<B>,
         peer: Option<IpAddr>,
+        choice: Option<Choice>,
         now: Instant,
     ) -> Result<Self, ProxyError> {
         let config = &inner.config;
         let (mut head, body) = request.into_parts();
+        let explanation = Explanation::asked(config.explain_key.as_deref(), &mut head.headers);
         let hint = BodyHint {
             ended: body.is_end_stream(),
             exact: body.size_hint().exact(),
         };
         let extended = Handover::is_extended_connect(&head);
-        let plan = plan(&head, hint, extended, &config.limits)?;
+        let route = config.routes.find(head.uri.path());
+        let policy = config.routes.get(route);
+        let plan = plan(&head, hint, extended, &policy.limits)?;
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
         }
@@ -99,11 +121,11 @@ where
             trusted: peer.is_some_and(|peer| config.trusted.contains(peer)),
             tls: config.tls,
         };
-        let session = Session::read(inner.affinity(), &head.headers);
+        let (session, given) = choice.unwrap_or_else(|| (read_session(inner, &head, peer), None));
         let mut upload = Upload::new(
             body,
             plan.framing,
-            config.limits.body_bytes,
+            policy.limits.body_bytes,
             plan.expects_continue,
         );
         write_head(upload.head(), &head, &plan, authority, client);
@@ -112,6 +134,7 @@ where
         } = head;
         let mut exchange = Self {
             inner: Arc::clone(inner),
+            route,
             method: if plan.tunnel { Method::GET } else { method },
             fields: headers,
             plan,
@@ -122,11 +145,15 @@ where
             link: Link::None,
             reader: AnswerReader::default(),
             tried: Vec::new(),
-            attempts: config.attempts,
+            explanation,
+            attempts: policy.attempts,
             deaf: false,
             progress: 0,
         };
-        exchange.choose(now)?;
+        match given {
+            Some(lease) => exchange.connect(lease, now),
+            None => exchange.choose(now)?,
+        }
         Ok(exchange)
     }
 
@@ -147,6 +174,10 @@ where
         loop {
             match &mut self.link {
                 Link::None => self.choose(clock::now())?,
+                Link::Waiting(next, _) => {
+                    ready!(next.as_mut().poll(cx));
+                    self.choose(clock::now())?;
+                }
                 Link::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(connection) => self.open(connection),
                     Err(_) => self.fail(ProxyError::Unreachable)?,
@@ -184,10 +215,15 @@ where
         })
     }
 
+    fn timeouts(&self) -> &Timeouts {
+        &self.inner.config.routes.get(self.route).timeouts
+    }
+
     /// What a pending exchange waits for, and how long it may.
     pub(crate) fn phase(&self) -> (Phase, Duration) {
-        let limits = &self.inner.config.timeouts;
+        let limits = self.timeouts();
         match self.link {
+            Link::Waiting(_, longest) => (Phase::Return, longest),
             Link::None | Link::Connecting(_) => (Phase::Connect, limits.connect),
             Link::Open(_) if self.upload.is_held() => (Phase::Expect, limits.expect),
             Link::Open(_) if self.upload.waits_for_client() && !self.deaf => {
@@ -201,6 +237,7 @@ where
     pub(crate) fn expire(&mut self, phase: Phase) -> Result<(), ProxyError> {
         self.progress += 1;
         match phase {
+            Phase::Return => Err(ProxyError::SessionEndpointDown),
             Phase::Connect => self.fail(ProxyError::ConnectTimeout),
             Phase::Expect => {
                 self.upload.release();
@@ -214,17 +251,27 @@ where
     /// Picks an endpoint and a connection to it.
     fn choose(&mut self, now: Instant) -> Result<(), ProxyError> {
         let cx = PickCx::new(now, fastrand::u64(..)).tried(&self.tried);
-        let lease = self
-            .session
-            .pick(self.inner.affinity(), &self.inner.pool, &cx)?;
+        let affinity = self.inner.affinity();
+        match self.session.pick(affinity, &self.inner.pool, &cx) {
+            Ok(lease) => self.connect(lease, now),
+            Err(NoLease::Nobody(_)) => return Err(ProxyError::NoEndpoint),
+            Err(NoLease::Down) => return Err(ProxyError::SessionEndpointDown),
+            Err(NoLease::Wait(longest)) => {
+                let next = tokio::time::sleep_until((now + LOOK).into());
+                self.link = Link::Waiting(Box::pin(next), longest);
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, lease: Lease, now: Instant) {
         let uri = lease.endpoint().uri();
-        let idle = self.inner.config.timeouts.idle;
+        let idle = self.inner.config.idle;
         self.link = match self.inner.idle.take(uri, idle, now) {
             Some(connection) => Link::Open(connection),
             None => Link::Connecting(Box::pin(Connection::open(uri.clone(), now))),
         };
         self.lease = Some(lease);
-        Ok(())
     }
 
     fn open(&mut self, connection: Connection) {
@@ -258,7 +305,11 @@ where
         }
         if let Some(lease) = &mut lease {
             lease.record(Outcome::Failure, clock::now());
-            self.tried.push(lease.endpoint().id().clone());
+            let id = lease.endpoint().id();
+            if let Some(explanation) = &mut self.explanation {
+                explanation.failed(id, error);
+            }
+            self.tried.push(id.clone());
             self.inner.idle.close(lease.endpoint().uri());
         }
         self.attempts = self.attempts.saturating_sub(1);
@@ -287,18 +338,29 @@ where
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.hand_over(connection, lease, rest, now);
         }
-        lease.record(outcome(answer.status), now);
+        lease.record(Outcome::from_status(answer.status), now);
         let after = now.saturating_duration_since(lease.started());
         self.inner.metrics.answered(answer.status, after);
         let mut fields = std::mem::take(&mut self.fields);
         strip(&mut fields, answer, self.plan.te_trailers);
-        self.session
-            .write(&self.inner, lease.endpoint(), &mut fields);
+        take_report(&lease, &mut fields, now);
+        self.bind(lease.endpoint(), &mut fields);
         let body = self.body(answer, rest, connection, lease, now);
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = fields;
         Ok(response)
+    }
+
+    fn bind(&self, endpoint: &Endpoint, fields: &mut HeaderMap) {
+        let tls = self.inner.config.tls;
+        self.session
+            .write(self.inner.affinity(), endpoint, tls, fields);
+        if let Some(explanation) = &self.explanation {
+            let policy = self.inner.pool.policy();
+            let by = self.session.holds(endpoint).then_some("session");
+            explanation.tell(endpoint.id(), by.unwrap_or(policy.name()), fields);
+        }
     }
 
     fn body(
@@ -325,6 +387,7 @@ where
             reusable,
             upload: upload.map(|upload| Box::new(upload) as _),
             inner: Arc::clone(&self.inner),
+            stall_limit: self.timeouts().body,
             stall: None,
         })
     }
@@ -348,11 +411,12 @@ where
             .metrics
             .answered(StatusCode::SWITCHING_PROTOCOLS, after);
         let mut response = Response::new(ProxyBody::whole(Bytes::new(), None));
-        *response.headers_mut() = std::mem::take(&mut self.fields);
+        let mut fields = std::mem::take(&mut self.fields);
+        take_report(&lease, &mut fields, now);
+        self.bind(lease.endpoint(), &mut fields);
+        *response.headers_mut() = fields;
         *response.status_mut() = handover.answer(response.headers_mut());
-        self.session
-            .write(&self.inner, lease.endpoint(), response.headers_mut());
-        let idle = self.inner.config.timeouts.tunnel;
+        let idle = self.timeouts().tunnel;
         self.inner.tunnels.spawn(handover.run(
             connection.stream,
             early,
@@ -373,11 +437,11 @@ impl<B: Body> Drop for Exchange<B> {
     }
 }
 
-fn outcome(status: StatusCode) -> Outcome {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Outcome::Overloaded,
-        status if status.is_server_error() => Outcome::Failure,
-        StatusCode::ACCEPTED => Outcome::Accepted,
-        _ => Outcome::Success,
-    }
+fn read_session(inner: &Inner, head: &request::Parts, peer: Option<IpAddr>) -> Session {
+    let asked = Asked {
+        uri: &head.uri,
+        headers: &head.headers,
+        peer,
+    };
+    Session::read(inner.affinity(), &asked)
 }

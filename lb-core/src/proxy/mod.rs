@@ -45,14 +45,15 @@
 //! length and a chunked body loses the length before it gets here, is forwarded
 //! as chunked, and its connection is closed.
 
-mod bind;
 mod body;
 mod error;
 mod exchange;
+mod explain;
 mod future;
 mod handover;
 mod limits;
 mod observe;
+mod route;
 mod rules;
 mod serve;
 mod service;
@@ -62,12 +63,13 @@ mod upstream;
 
 pub(crate) use observe::describe;
 
+pub use crate::client::{PeerAddr, TrustedProxies};
 pub use body::{BodyError, ProxyBody};
 pub use error::ProxyError;
 pub use future::ResponseFuture;
 pub use limits::Limits;
-pub use rules::forwarded::TrustedProxies;
+pub use route::RoutePolicy;
 pub use rules::path::is_normal_path;
 pub use serve::{GatewayServer, ServeOptions, serve_gateway};
-pub use service::{PeerAddr, ReverseProxy};
+pub use service::ReverseProxy;
 pub use timeouts::Timeouts;

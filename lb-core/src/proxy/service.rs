@@ -5,20 +5,22 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::exchange::Exchange;
+use super::exchange::{Choice, Exchange};
 use super::future::ResponseFuture;
 use super::observe::Metrics;
+use super::route::{RoutePolicy, Routes};
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::IdleConnections;
-use super::{Limits, ProxyBody, Timeouts, TrustedProxies};
+use super::{Limits, ProxyBody, Timeouts};
 use crate::affinity::Affinity;
+use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
 use crate::endpoint::{Cause, Endpoint};
 use crate::pool::Pool;
@@ -45,21 +47,15 @@ pub(crate) struct Inner {
 
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) routes: Routes,
+    /// How long unused connections are kept.
+    pub(crate) idle: Duration,
     pub(crate) trusted: TrustedProxies,
-    pub(crate) attempts: u8,
     pub(crate) normal_paths: bool,
     pub(crate) tls: bool,
+    pub(crate) explain_key: Option<Arc<str>>,
     peer: Option<fn(&Extensions) -> Option<SocketAddr>>,
 }
-
-/// The address of the client's connection, as a request extension.
-///
-/// A server or a layer that knows it may insert it; without it, and without
-/// [`ReverseProxy::peer`], nothing is said to endpoints about the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
 
 impl ReverseProxy {
     /// Unused connections kept per endpoint and thread.
@@ -67,12 +63,12 @@ impl ReverseProxy {
 
     pub(crate) fn new(pool: Pool) -> Self {
         let config = Config {
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
+            routes: Routes::default(),
+            idle: Timeouts::default().idle,
             trusted: TrustedProxies::default(),
-            attempts: 3,
             normal_paths: false,
             tls: false,
+            explain_key: None,
             peer: None,
         };
         let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
@@ -93,13 +89,16 @@ impl ReverseProxy {
     /// What a request may measure. Default: [`Limits::default`].
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
-        self.with(|config| config.limits = limits)
+        self.with(|config| config.routes.common().limits = limits)
     }
 
     /// How long each phase may take. Default: [`Timeouts::default`].
     #[must_use]
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        self.with(|config| config.timeouts = timeouts)
+        self.with(|config| {
+            config.idle = timeouts.idle;
+            config.routes.common().timeouts = timeouts;
+        })
     }
 
     /// Whose forwarding fields are believed. Default: nobody's.
@@ -113,7 +112,33 @@ impl ReverseProxy {
     /// counts as 1.
     #[must_use]
     pub fn attempts(self, attempts: u8) -> Self {
-        self.with(|config| config.attempts = attempts.max(1))
+        self.with(|config| config.routes.common().attempts = attempts.max(1))
+    }
+
+    /// Other rules for paths below `prefix`, which ends where a segment ends; of
+    /// several the longest counts. `change` starts from what is set for all, so
+    /// set that first. How long unused connections are kept is the same for all.
+    ///
+    /// Paths are compared as they were sent: combine this with
+    /// [`only_normal_paths`](Self::only_normal_paths).
+    ///
+    /// ```
+    /// use lb_core::proxy::Limits;
+    ///
+    /// let pool = lb_core::Pool::builder("app").endpoints(["http://127.0.0.1:8001"]).build()?;
+    /// let proxy = pool.reverse_proxy().limits(Limits::default().body_bytes(Some(1 << 20))).route(
+    ///     "/uploads",
+    ///     |policy| policy.limits(Limits::default().body_bytes(Some(50 << 20))).attempts(1),
+    /// );
+    /// # Ok::<(), lb_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn route(
+        self,
+        prefix: impl Into<String>,
+        change: impl FnOnce(RoutePolicy) -> RoutePolicy,
+    ) -> Self {
+        self.with(|config| config.routes.add(prefix.into(), change))
     }
 
     /// Refuses paths that are not in normal form, see
@@ -129,6 +154,16 @@ impl ReverseProxy {
     #[must_use]
     pub fn behind_tls(self) -> Self {
         self.with(|config| config.tls = true)
+    }
+
+    /// Tells who sends `x-lb-explain: KEY` how the answer came about, in a header
+    /// of the same name: the endpoint, why it was chosen, the attempts before.
+    /// It names endpoints, so the key is a secret; endpoints never see it.
+    /// Default: no key, nobody is told.
+    #[must_use]
+    pub fn explain(self, key: impl Into<Arc<str>>) -> Self {
+        let key: Arc<str> = key.into();
+        self.with(|config| config.explain_key = (!key.is_empty()).then_some(key))
     }
 
     /// Where the client's address is found. Default: the extension [`PeerAddr`].
@@ -178,15 +213,43 @@ impl ReverseProxy {
     where
         B: Body<Data: Send> + Send + Unpin + 'static,
     {
+        self.forward_to(request, peer, None)
+    }
+
+    /// The same for a request whose session was read, and perhaps its endpoint
+    /// picked, before.
+    pub(crate) fn forward_to<B>(
+        &self,
+        request: Request<B>,
+        peer: Option<IpAddr>,
+        choice: Option<Choice>,
+    ) -> ResponseFuture<B>
+    where
+        B: Body<Data: Send> + Send + Unpin + 'static,
+    {
         let method = request.method().clone();
         let now = clock::now();
-        match Exchange::new(&self.inner, request, peer, now) {
+        match Exchange::new(&self.inner, request, peer, choice, now) {
             Ok(exchange) => ResponseFuture::new(exchange, now),
             Err(refusal) => {
                 self.inner.metrics.refused(refusal);
                 ResponseFuture::refused(refusal, method)
             }
         }
+    }
+
+    /// The address of the client's connection, where it is known.
+    pub(crate) fn peer_of(&self, extensions: &Extensions) -> Option<IpAddr> {
+        let peer = match self.inner.config.peer {
+            Some(find) => find(extensions),
+            None => extensions.get::<PeerAddr>().map(|peer| peer.0),
+        };
+        peer.map(|peer| peer.ip())
+    }
+
+    /// Clients reach this process over TLS.
+    pub(crate) fn is_behind_tls(&self) -> bool {
+        self.inner.config.tls
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -217,12 +280,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let extensions = request.extensions();
-        let peer = match self.inner.config.peer {
-            Some(find) => find(extensions),
-            None => extensions.get::<PeerAddr>().map(|peer| peer.0),
-        };
-        self.forward(request, peer.map(|peer| peer.ip()))
+        let peer = self.peer_of(request.extensions());
+        self.forward(request, peer)
     }
 }
 
@@ -243,7 +302,7 @@ impl Inner {
     pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Instant) {
         if endpoint.stats().causes() & !Cause::Draining.bit() == 0 {
             self.idle
-                .put(endpoint.uri(), connection, self.config.timeouts.idle, now);
+                .put(endpoint.uri(), connection, self.config.idle, now);
         } else {
             self.idle.close(endpoint.uri());
         }

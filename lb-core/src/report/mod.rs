@@ -4,16 +4,50 @@
 //! standard that Envoy and gRPC read and that vLLM and Triton emit. Unknown is
 //! `None`, never zero.
 //!
-//! ```
-//! use lb_core::report::LoadReport;
+//! A report travels in the response header `endpoint-load-metrics`. An instance
+//! adds it with a [`ReportLayer`]; the [reverse proxy](crate::ReverseProxy) and
+//! [`Balance`](crate::balance::Balance) take it out, feed the statistics of the
+//! endpoint, and never show it to clients. Endpoints that answer rarely because
+//! they run long jobs or tunnels are asked between requests: a
+//! [health check](crate::health) with [`HttpProbe`](crate::health::HttpProbe)
+//! reads the report of each answer. Reports are late, missing or wrong by
+//! nature: [`LoadReport::parse`] refuses what is absurd, statistics smooth and
+//! forget, and policies bound what a report may change.
 //!
-//! let report = LoadReport { cpu_utilization: Some(0.6), ..LoadReport::default() }
-//!     .utilization("gpu", 0.9)
-//!     .named_metric("active_work", 3.0);
-//! assert_eq!(report.active_work(), Some(3.0));
 //! ```
+//! use axum::{Router, routing::get};
+//! use lb_core::report::ReportLayer;
+//!
+//! let app: Router = Router::new()
+//!     .route("/simulate", get(|| async { "done" }))
+//!     .layer(ReportLayer::new().capacity(8).utilization("gpu", || Some(0.9)));
+//! ```
+//!
+//! Envoy's client-side weighted round robin gives an endpoint a weight only if
+//! its report has both `rps_fractional` and a utilization above zero: tell the
+//! layer a [`capacity`](ReportLayer::capacity), or a host sampler (feature
+//! `sysinfo`).
+
+mod gauges;
+#[cfg(feature = "sysinfo")]
+mod host;
+mod json;
+mod layer;
+mod observe;
+#[cfg(feature = "affinity")]
+mod take;
+mod text;
 
 use std::collections::BTreeMap;
+
+pub use self::gauges::Running;
+#[cfg(feature = "sysinfo")]
+pub use self::host::HostSampler;
+pub use self::layer::{ReportLayer, Reporting, ReportingFuture};
+pub(crate) use self::observe::{describe, refused};
+#[cfg(feature = "affinity")]
+pub(crate) use self::take::take_report;
+pub use self::text::{HEADER, ReportError};
 
 /// One load report.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,3 +100,8 @@ impl LoadReport {
         self.utilization.get("gpu").copied()
     }
 }
+
+#[cfg(test)]
+mod layer_tests;
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod failover;
 mod hostile;
 mod http2;
 mod server;
+mod sessions;
 mod streams;
 mod support;
 mod tunnels;

@@ -10,9 +10,14 @@ use bytes::{BufMut as _, Bytes};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request;
 
-use super::forwarded::{FORWARDED_FOR, is_forwarding};
 use super::names::{is_forbidden_trailer, is_hop_by_hop, is_nominated};
 use super::request::{Framing, Plan};
+use crate::client::FORWARDED_FOR;
+
+/// `true` for fields that speak about a client on someone's word.
+fn is_forwarding(name: &str) -> bool {
+    name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-")
+}
 
 /// What is added about the client.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,6 @@
 //! - [`request`]: one pass over a request head that ends in a plan or a refusal.
 //! - [`response`]: the same for an endpoint's answer.
 //! - [`host`]: who the request is for.
-//! - [`forwarded`]: what the endpoint is told about the client.
 //! - [`path`]: the form of a path that routing and authorisation may trust.
 //! - [`head`]: the request head as it is written to an endpoint.
 //! - [`chunked`]: the chunked coding, read strictly.
@@ -16,7 +15,6 @@
 //! - [`upgrade`]: when bytes may flow raw.
 
 pub(crate) mod chunked;
-pub(crate) mod forwarded;
 pub(crate) mod head;
 pub(crate) mod host;
 pub(crate) mod names;

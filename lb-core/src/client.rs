@@ -1,9 +1,48 @@
-//! What an endpoint is told about the client, and by whom it may be told.
+//! Who the client is: the address of its connection, and what trusted proxies
+//! say about the one behind.
+//!
+//! A request says nothing reliable about its sender by itself. The server in
+//! front knows the address of the connection ([`PeerAddr`]); forwarding fields
+//! count only as far as each hop that wrote them is trusted ([`TrustedProxies`]).
+//! An address becomes a key for balancing or limits with [`network`], because a
+//! client with IPv6 owns a whole prefix and could change its address per request.
+//!
+//! ```
+//! use lb_core::client::network;
+//!
+//! let home = network("2001:db8:1:2:aaaa::1".parse()?, 64);
+//! assert_eq!(home, network("2001:db8:1:2:bbbb::9".parse()?, 64));
+//! assert_eq!(network("::ffff:192.0.2.7".parse()?, 64).to_string(), "192.0.2.7");
+//! # Ok::<(), std::net::AddrParseError>(())
+//! ```
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+/// The address of the client's connection, as a request extension.
+///
+/// A server or a layer that knows it may insert it; without it, and without
+/// [`ReverseProxy::peer`](crate::ReverseProxy::peer), nothing is said to
+/// endpoints about the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The network that stands for a client: an IPv4 address as a whole, also when
+/// it comes mapped into IPv6; of an IPv6 address the first `v6_prefix` bits (128
+/// at most).
+#[must_use]
+pub fn network(address: IpAddr, v6_prefix: u8) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let host_bits = 128 - u32::from(v6_prefix.min(128));
+            let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+        }
+        v4 => v4,
+    }
+}
 
 /// The proxies whose word about a client is taken. Default: nobody's.
 ///
@@ -13,7 +52,7 @@ use ipnet::IpNet;
 /// whatever it likes.
 ///
 /// ```
-/// use lb_core::proxy::TrustedProxies;
+/// use lb_core::client::TrustedProxies;
 ///
 /// let trusted = TrustedProxies::new(["10.0.0.0/8".parse()?, "fd00::/8".parse()?]);
 /// assert!(trusted.contains("::ffff:10.1.2.3".parse()?));
@@ -49,7 +88,7 @@ impl TrustedProxies {
     ///
     /// ```
     /// use http::HeaderMap;
-    /// use lb_core::proxy::TrustedProxies;
+    /// use lb_core::client::TrustedProxies;
     ///
     /// let trusted = TrustedProxies::new(["10.0.0.0/8".parse()?]);
     /// let mut headers = HeaderMap::new();
@@ -74,6 +113,7 @@ impl TrustedProxies {
     }
 }
 
+/// Who was there before the peer, as each hop saw it.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// One entry of `X-Forwarded-For`: an address, with or without a port.
@@ -90,11 +130,6 @@ fn parse_hop(entry: &[u8]) -> Option<IpAddr> {
         host.parse().ok()
     });
     parsed.map(|address| address.to_canonical())
-}
-
-/// `true` for fields that speak about a client on someone's word.
-pub(crate) fn is_forwarding(name: &str) -> bool {
-    name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-")
 }
 
 #[cfg(test)]

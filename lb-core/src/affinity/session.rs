@@ -1,0 +1,147 @@
+//! One request's affinity: which endpoint it is bound to, and whether its answer
+//! binds it anew. The same for the proxy and for in-process services.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{HeaderMap, Uri};
+
+use super::{Affinity, Binding, OnDown, Source};
+use crate::clock;
+use crate::endpoint::{Cause, Endpoint, EndpointId};
+use crate::error::PickError;
+use crate::pick::PickCx;
+use crate::pool::{Lease, Pool};
+
+/// What of a request affinity looks at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: Option<IpAddr>,
+}
+
+/// Why a request has no endpoint now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoLease {
+    /// Nobody can take it.
+    Nobody(PickError),
+    /// It may only go where it is bound, and that endpoint is gone.
+    Down,
+    /// The same, but it may wait this long for the endpoint to return.
+    Wait(Duration),
+}
+
+/// What a request's token or key says, and what its answer has to say.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    binding: Option<Binding>,
+    key: Option<u64>,
+    issue: bool,
+}
+
+impl Session {
+    pub(crate) fn read(affinity: Option<&Affinity>, asked: &Asked<'_>) -> Self {
+        let Some(affinity) = affinity else {
+            return Self::default();
+        };
+        match &affinity.source {
+            Source::Token { .. } => {
+                let binding = affinity.binding(asked.headers, clock::unix_seconds());
+                Self {
+                    issue: binding.is_none(),
+                    binding,
+                    key: None,
+                }
+            }
+            Source::Key { key, memory, .. } => {
+                let key = key.of(asked);
+                let known = memory.as_ref().zip(key);
+                let binding = known.and_then(|(memory, key)| {
+                    let minute = clock::unix_seconds() / 60;
+                    memory.get(key, minute, affinity.lifetime.as_secs() / 60)
+                });
+                Self {
+                    issue: known.is_some() && binding.is_none(),
+                    binding,
+                    key,
+                }
+            }
+        }
+    }
+
+    /// The endpoint of the binding, or another one when that is allowed.
+    pub(crate) fn pick(
+        &mut self,
+        affinity: Option<&Affinity>,
+        pool: &Pool,
+        cx: &PickCx<'_>,
+    ) -> Result<Lease, NoLease> {
+        if let (Some(binding), Some(affinity)) = (&self.binding, affinity) {
+            match pool.pick_bound(&binding.id, Some(binding.incarnation), cx) {
+                Ok(lease) => return Ok(lease),
+                Err(error) => match affinity.when_down() {
+                    OnDown::Fail => return Err(NoLease::Down),
+                    OnDown::Wait(longest) => return Err(NoLease::Wait(longest)),
+                    OnDown::Rebind => self.issue |= !is_away_for_now(pool, &binding.id, error),
+                },
+            }
+        }
+        let cx = self.key.map_or(*cx, |key| cx.hash(key));
+        pool.pick(&cx).map_err(NoLease::Nobody)
+    }
+
+    /// Binds the client to `endpoint`, which answered, if there is something new:
+    /// by a field of the answer, or in memory.
+    pub(crate) fn write(
+        &self,
+        affinity: Option<&Affinity>,
+        endpoint: &Endpoint,
+        tls: bool,
+        fields: &mut HeaderMap,
+    ) {
+        let Some(affinity) = affinity else { return };
+        if !self.issue && self.binding.is_none() {
+            return;
+        }
+        let now = clock::unix_seconds();
+        if !self.is_news(affinity, endpoint, now) || endpoint.stats().has(Cause::Draining) {
+            return;
+        }
+        if let Source::Key {
+            memory: Some(memory),
+            ..
+        } = &affinity.source
+        {
+            if let Some(key) = self.key {
+                memory.put(key, endpoint, now / 60);
+            }
+        } else if let Some((name, value)) = affinity.bind(endpoint, now, tls) {
+            fields.append(name, value);
+        }
+    }
+
+    /// The request was bound to this endpoint when it came.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn holds(&self, endpoint: &Endpoint) -> bool {
+        let binding = self.binding.as_ref();
+        binding.is_some_and(|binding| binding.id == *endpoint.id())
+    }
+
+    fn is_news(&self, affinity: &Affinity, endpoint: &Endpoint, now: u64) -> bool {
+        let due = |binding: &Binding| {
+            self.key.is_none() && binding.id == *endpoint.id() && affinity.is_due(binding, now)
+        };
+        self.issue || self.binding.as_ref().is_some_and(due)
+    }
+}
+
+/// The endpoint is still a member and will be back: full, ejected for a while,
+/// or it failed this very request. Its sessions stay bound to it.
+fn is_away_for_now(pool: &Pool, id: &EndpointId, error: PickError) -> bool {
+    let down = [Cause::Unhealthy, Cause::Disabled, Cause::Removed];
+    matches!(error, PickError::NoneAvailable { .. })
+        && pool
+            .endpoint(id)
+            .is_some_and(|endpoint| !down.into_iter().any(|cause| endpoint.stats().has(cause)))
+}

@@ -1,0 +1,81 @@
+//! The body of a balanced answer.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::body::HeldBody;
+use crate::pool::Lease;
+
+pin_project! {
+    /// An endpoint's body, which counts as in flight until it has ended, or the
+    /// few words of an answer without an endpoint.
+    pub struct BalanceBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<B> {
+        Endpoint { #[pin] body: HeldBody<B, Option<Lease>> },
+        Own { text: Option<Bytes> },
+    }
+}
+
+impl<B: Body> BalanceBody<B> {
+    pub(super) fn endpoint(body: B, lease: Option<Lease>) -> Self {
+        let body = HeldBody::new(body, lease);
+        Self {
+            kind: Kind::Endpoint { body },
+        }
+    }
+
+    pub(super) fn own(text: Bytes) -> Self {
+        Self {
+            kind: Kind::Own { text: Some(text) },
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for BalanceBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Endpoint { body } => body.poll_frame(cx),
+            KindProj::Own { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Endpoint { body } => body.is_end_stream(),
+            Kind::Own { text } => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Endpoint { body } => body.size_hint(),
+            Kind::Own { text } => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+        }
+    }
+}
+
+impl<B> fmt::Debug for BalanceBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BalanceBody").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,164 @@
+//! The balanced service.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::observe::Metrics;
+use super::services::{Make, Services};
+use super::{BalanceBody, BalanceFuture};
+use crate::affinity::{Asked, Session};
+use crate::client::PeerAddr;
+use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
+use crate::error::ConfigError;
+use crate::pool::Pool;
+
+/// Sends each request to the service of one endpoint; see the [module](super).
+///
+/// Clones are one service. `S` is cloned per request; a service that is not
+/// `Sync` fits into tower's `BoxCloneSyncService`.
+pub struct Balance<S> {
+    pub(super) shared: Arc<Shared<S>>,
+}
+
+pub(super) struct Shared<S> {
+    pub(super) pool: Pool,
+    pub(super) services: Arc<Services<S>>,
+    pub(super) metrics: Metrics,
+    pub(super) ready_within: Duration,
+    pub(super) attempts: u8,
+}
+
+impl<S: Clone + Send + Sync + 'static> Balance<S> {
+    /// Balances over the endpoints of `pool`. `make` makes the service of an
+    /// endpoint when the first request goes there, and again for each new
+    /// incarnation or address.
+    pub fn new(pool: Pool, make: impl Fn(&Endpoint) -> S + Send + Sync + 'static) -> Self {
+        Self::made_by(pool, Box::new(move |endpoint| Some(make(endpoint))))
+    }
+
+    /// Balances over these services, under these names, with a pool of its own.
+    /// Change its policy or weights through [`pool`](Self::pool).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the pool cannot be built.
+    pub fn over<I: Into<EndpointId>>(
+        name: impl Into<String>,
+        services: impl IntoIterator<Item = (I, S)>,
+    ) -> Result<Self, ConfigError> {
+        let services: HashMap<EndpointId, S> = services
+            .into_iter()
+            .map(|(id, service)| (id.into(), service))
+            .collect();
+        let specs = services
+            .keys()
+            .map(|id| EndpointSpec::new(id, "local://in-process"));
+        let pool = Pool::builder(name).endpoints(specs).build()?;
+        let make = move |endpoint: &Endpoint| services.get(endpoint.id()).cloned();
+        Ok(Self::made_by(pool, Box::new(make)))
+    }
+
+    fn made_by(pool: Pool, make: Make<S>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                services: Arc::new(Services::new(make)),
+                metrics: Metrics::new(pool.name()),
+                pool,
+                ready_within: Duration::from_secs(1),
+                attempts: 3,
+            }),
+        }
+    }
+
+    /// How long one endpoint may take to become ready before another one is
+    /// tried. Default: 1 s.
+    #[must_use]
+    pub fn ready_within(self, longest: Duration) -> Self {
+        self.with(|shared| shared.ready_within = longest)
+    }
+
+    /// Endpoints that are tried for one request, the first included. Default: 3;
+    /// 0 counts as 1.
+    #[must_use]
+    pub fn attempts(self, attempts: u8) -> Self {
+        self.with(|shared| shared.attempts = attempts.max(1))
+    }
+
+    /// The pool behind it.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    fn with(self, change: impl FnOnce(&mut Shared<S>)) -> Self {
+        let mut shared = Shared::clone(&self.shared);
+        change(&mut shared);
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Balance<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + Sync + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<BalanceBody<ResBody>>;
+    type Error = Infallible;
+    type Future = BalanceFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let peer = request.extensions().get::<PeerAddr>();
+        let asked = Asked {
+            uri: request.uri(),
+            headers: request.headers(),
+            peer: peer.map(|peer| peer.0.ip()),
+        };
+        let session = Session::read(self.shared.pool.affinity(), &asked);
+        BalanceFuture::new(Arc::clone(&self.shared), session, request)
+    }
+}
+
+impl<S> Clone for Balance<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            services: Arc::clone(&self.services),
+            metrics: self.metrics.clone(),
+            ready_within: self.ready_within,
+            attempts: self.attempts,
+        }
+    }
+}
+
+impl<S> fmt::Debug for Balance<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balance")
+            .field("pool", &self.shared.pool)
+            .finish_non_exhaustive()
+    }
+}

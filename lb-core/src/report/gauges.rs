@@ -1,0 +1,157 @@
+//! What an instance knows of itself, gathered when a report is due.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+
+use super::LoadReport;
+
+/// A figure that somebody else knows; `None`: not now.
+pub(super) type Gauge = Arc<dyn Fn() -> Option<f64> + Send + Sync>;
+
+/// Adds figures of its own to a report.
+pub(super) type Extend = Arc<dyn Fn(LoadReport) -> LoadReport + Send + Sync>;
+
+/// Requests per second are measured over at least this time.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// What is asked for a report.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) extends: Vec<Extend>,
+    pub(super) capacity: Option<f64>,
+    pub(super) refresh: Duration,
+}
+
+/// The requests of one instance, and the report made of them.
+pub(super) struct Instrument {
+    sources: Sources,
+    started: AtomicU64,
+    finished: AtomicU64,
+    failed: AtomicU64,
+    rates: Mutex<Rates>,
+    latest: ArcSwapOption<(Instant, Option<HeaderValue>)>,
+}
+
+/// Two marks in time, the older at least one window old once there was one.
+#[derive(Debug)]
+struct Rates {
+    older: Mark,
+    newer: Mark,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: Instant,
+    requests: u64,
+    errors: u64,
+}
+
+/// A request that runs until this is dropped.
+#[derive(Debug)]
+pub struct Running(pub(super) Arc<Instrument>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Relaxed: a statistic; it orders no other memory.
+        self.0.finished.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Instrument {
+    pub(super) fn new(sources: Sources, now: Instant) -> Self {
+        let mark = Mark {
+            at: now,
+            requests: 0,
+            errors: 0,
+        };
+        Self {
+            sources,
+            started: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            rates: Mutex::new(Rates {
+                older: mark,
+                newer: mark,
+            }),
+            latest: ArcSwapOption::empty(),
+        }
+    }
+
+    pub(super) fn start(self: &Arc<Self>) -> Running {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(self))
+    }
+
+    pub(super) fn fail(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The header as it is now, or was a moment ago.
+    pub(super) fn header(&self, now: Instant) -> Option<HeaderValue> {
+        if let Some(latest) = &*self.latest.load()
+            && now.saturating_duration_since(latest.0) < self.sources.refresh
+        {
+            return latest.1.clone();
+        }
+        let value = self.report(now).header_value();
+        self.latest.store(Some(Arc::new((now, value.clone()))));
+        value
+    }
+
+    /// The report as it is now.
+    pub(super) fn report(&self, now: Instant) -> LoadReport {
+        // Finished first: a request between the two loads counts as running.
+        let finished = self.finished.load(Ordering::Relaxed);
+        let started = self.started.load(Ordering::Relaxed);
+        let running = started.saturating_sub(finished) as f64;
+        let errors = self.failed.load(Ordering::Relaxed);
+        let (rps, eps) = self.rates(now, started, errors);
+        let mut report = LoadReport {
+            rps_fractional: rps,
+            eps,
+            ..LoadReport::default()
+        }
+        .named_metric("active_work", running);
+        for extend in &self.sources.extends {
+            report = extend(report);
+        }
+        if let (Some(capacity), None) = (self.sources.capacity, report.application_utilization) {
+            let work = report.active_work().unwrap_or(running);
+            report.application_utilization = Some(work / capacity);
+        }
+        report
+    }
+
+    /// Requests and errors per second since the older mark; `None` at the start.
+    fn rates(&self, now: Instant, requests: u64, errors: u64) -> (Option<f64>, Option<f64>) {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(rates.newer.at) >= WINDOW {
+            rates.older = rates.newer;
+            rates.newer = Mark {
+                at: now,
+                requests,
+                errors,
+            };
+        }
+        let seconds = now.saturating_duration_since(rates.older.at).as_secs_f64();
+        let rate = |count: u64| (seconds > 0.0).then(|| count as f64 / seconds);
+        (
+            rate(requests.saturating_sub(rates.older.requests)),
+            rate(errors.saturating_sub(rates.older.errors)),
+        )
+    }
+}
+
+impl fmt::Debug for Instrument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instrument")
+            .field("started", &self.started)
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::*;
+
+type Body = Full<Bytes>;
+
+fn fresh() -> ReportLayer {
+    ReportLayer::new().refresh(Duration::ZERO)
+}
+
+async fn answer(status: StatusCode) -> Result<Response<Body>, Infallible> {
+    let mut response = Response::new(Body::from("done"));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+async fn report_of(layer: &ReportLayer, status: StatusCode) -> LoadReport {
+    let service = layer.layer(service_fn(move |_: Request<Body>| answer(status)));
+    let response = service
+        .oneshot(Request::new(Body::default()))
+        .await
+        .unwrap();
+    LoadReport::from_headers(response.headers())
+        .unwrap()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn work_counts_until_the_body_has_ended() {
+    let layer = fresh().capacity(4);
+    let service = layer.layer(service_fn(|_: Request<Body>| answer(StatusCode::OK)));
+    let held = service
+        .clone()
+        .oneshot(Request::new(Body::default()))
+        .await
+        .unwrap();
+    let report = report_of(&layer, StatusCode::OK).await;
+    assert_eq!(report.active_work(), Some(2.0), "the one held and itself");
+    assert_eq!(report.application_utilization, Some(0.5));
+    drop(held);
+    assert_eq!(layer.report().active_work(), Some(0.0));
+}
+
+#[tokio::test]
+async fn what_a_closure_knows_wins() {
+    let layer = fresh()
+        .capacity(10)
+        .active_work(|| Some(5.0))
+        .utilization("gpu", || Some(0.9))
+        .utilization("tpu", || None)
+        .named_metric("queue", || Some(7.0));
+    let report = report_of(&layer, StatusCode::OK).await;
+    assert_eq!(report.active_work(), Some(5.0));
+    assert_eq!(report.application_utilization, Some(0.5));
+    assert_eq!(report.utilization.keys().collect::<Vec<_>>(), ["gpu"]);
+    assert_eq!(report.named_metrics["queue"], 7.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_are_per_second() {
+    let layer = fresh();
+    report_of(&layer, StatusCode::OK).await;
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for _ in 0..9 {
+            report_of(&layer, StatusCode::OK).await;
+        }
+        report_of(&layer, StatusCode::BAD_GATEWAY).await;
+    }
+    tokio::time::advance(Duration::from_millis(999)).await;
+    let report = layer.report();
+    let rps = report.rps_fractional.unwrap();
+    let eps = report.eps.unwrap();
+    assert!((9.0..=11.0).contains(&rps), "{rps}");
+    assert!((0.9..=1.1).contains(&eps), "{eps}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_is_made_at_most_ten_times_a_second() {
+    let made = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = std::sync::Arc::clone(&made);
+    let layer = ReportLayer::new().named_metric("made", move || {
+        Some(f64::from(
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst),
+        ))
+    });
+    for _ in 0..100 {
+        report_of(&layer, StatusCode::OK).await;
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    let made = made.load(std::sync::atomic::Ordering::SeqCst);
+    assert!((9..=11).contains(&made), "{made}");
+}

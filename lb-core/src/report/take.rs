@@ -1,0 +1,25 @@
+//! Taking a report out of an answer on its way to the client.
+
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderName};
+
+use super::{HEADER, LoadReport, refused};
+use crate::pool::Lease;
+
+/// The binary form, which is not read but must not reach clients either.
+const BINARY: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
+
+/// Feeds the endpoint's statistics; clients never see the report.
+pub(crate) fn take_report(lease: &Lease, fields: &mut HeaderMap, now: Instant) {
+    if !fields.contains_key(&HEADER) && !fields.contains_key(&BINARY) {
+        return;
+    }
+    match LoadReport::from_headers(fields) {
+        Ok(Some(report)) => lease.report(&report, now),
+        Ok(None) => {}
+        Err(why) => refused(lease.endpoint().id(), why),
+    }
+    fields.remove(&HEADER);
+    fields.remove(&BINARY);
+}
