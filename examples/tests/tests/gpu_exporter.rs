@@ -29,7 +29,10 @@ fn lint(text: &str) -> Result<(), String> {
 
 fn render(snapshot: &GpuSnapshot) -> String {
     let now = snapshot.taken_at.unwrap_or_else(|| {
-        #[expect(clippy::disallowed_methods, reason = "any time will do without a sample")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "any time will do without a sample"
+        )]
         std::time::Instant::now()
     });
     Exporter::default().processes(true).render(snapshot, now)
@@ -46,7 +49,12 @@ async fn everything_that_a_driver_can_tell_passes_promtool() {
     );
     let sampler = Sampler::start(NvmlProbe::at(fake.path()));
     let text = render(&*sampler.ready().await);
-    for family in ["busy_seconds_total", "pcie_sent_bytes_total", "mig_parent=\"GPU-2\"", "pid="] {
+    for family in [
+        "busy_seconds_total",
+        "pcie_sent_bytes_total",
+        "mig_parent=\"GPU-2\"",
+        "pid=",
+    ] {
         assert!(text.contains(family), "{family} is missing:\n{text}");
     }
     assert_eq!(lint(&text), Ok(()));
@@ -73,6 +81,9 @@ async fn the_names_of_dcgm_exporter_parse() {
 
 #[test]
 fn the_linter_finds_what_is_wrong() {
-    assert!(lint("# TYPE x counter\nx 1\n").is_err(), "a counter without _total and without help");
+    assert!(
+        lint("# TYPE x counter\nx 1\n").is_err(),
+        "a counter without _total and without help"
+    );
     assert!(lint("x{ 1\n").is_err(), "not the format at all");
 }
