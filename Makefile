@@ -1,8 +1,8 @@
 # The commands of this project. `make test` is the whole of it; each step also works alone.
 
-.PHONY: test install fmt clippy unit docs features demo control
+STEPS = install fmt clippy unit docs features demo
 
-STEPS = install fmt clippy unit docs features demo control
+.PHONY: test $(STEPS) bench
 
 # Everything, step by step, and a table of how long each took.
 test:
@@ -15,24 +15,27 @@ install:
 fmt:
 	cargo fmt --all -- --check
 
+# The peers of the benches compile for minutes and stay out.
 clippy:
-	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --workspace --exclude benches --all-targets --all-features -- -D warnings
+	cargo clippy -p benches --all-targets -- -D warnings
 
 # All tests of all packages, real servers and doc tests included.
 unit:
-	cargo test --workspace --all-features
+	cargo test --workspace --exclude benches --all-features
 
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude benches --all-features --no-deps
 
 # Each crate without features, and with each feature alone.
 features:
 	@.ci/features
 
-# Real simulations behind the real gateway through a crash, a scale-up and a scale-in.
+# Real simulations behind the real gateway through a crash, a scale-up and a scale-in; and a control
+# run with the drain off, in which the same judge must report losses.
 demo:
 	cargo run --release -p gateway -- --once
 
-# The same with the drain off: passes only if the judge reports losses.
-control:
-	cargo run --release -p gateway -- --once --control
+# What each part costs, next to its peers in the same run. Not part of `make test`.
+bench:
+	cargo bench -p benches --features peers

@@ -34,7 +34,11 @@ fn looks(fake: &FakeNvml, count: u64) -> (Duration, Reading) {
             }
             last = reading;
             left -= 1;
-            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })
         .expect("the fake library answers");
     (now().duration_since(started), last)

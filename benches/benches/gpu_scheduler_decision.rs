@@ -25,7 +25,10 @@ fn request(scheduler: &mut Scheduler, tenant: usize, slots: u32, now: Instant) {
 
 /// A scheduler with this many requests waiting, and who holds its slots.
 fn busy(waiting: usize, now: Instant) -> (Scheduler, Vec<Ticket>) {
-    let mut builder = FairShare::builder().slots(8).never_reserve().max_waiting(1 << 20, 1 << 20);
+    let mut builder = FairShare::builder()
+        .slots(8)
+        .never_reserve()
+        .max_waiting(1 << 20, 1 << 20);
     for tenant in 0..TENANTS {
         builder = builder.tenant(format!("tenant-{tenant}"), (tenant % 4 + 1) as f64);
     }

@@ -10,6 +10,10 @@
 //! | add schedules, overrides, forecasts, budgets …     | [`policy`]    | decide |
 //! | start from a ready specification                  | [`presets`]   | decide |
 //! | try it on a day of load                           | `sim` (feature `sim`) | decide |
+//! | read and write `autoscaling/v2` manifests         | `manifest` (feature `manifest`) | decide |
+//! | see how much work fits                            | [`capacity`]  | decide |
+//! | find out how big one instance should be           | [`vertical`]  | decide |
+//! | draw a decision                                   | [`explain`]   | decide |
 //! | keep memory between decisions                     | [`state`]     | decide |
 //! | check single rules against Kubernetes             | [`hpa`]       | decide |
 //! | exact numbers and integer time                    | [`quantity`], [`time`] | decide |
@@ -17,20 +21,35 @@
 //! | read metrics                                      | [`source`]    | serve  |
 //! | carry decisions out                               | [`actuator`]  | serve  |
 //! | see metrics of the autoscaler itself              | [`observe`]   | serve  |
+//! | read Prometheus                                   | `prometheus` (feature `prometheus`) | edge |
+//! | scale a Kubernetes workload                       | `kubernetes` (feature `kubernetes`) | edge |
+//! | look and steer over HTTP                          | `admin` (feature `admin`) | edge |
 //! | scale child processes                             | `process` (feature `process`) | edge |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod actuator;
+#[cfg(feature = "admin")]
+pub mod admin;
+pub mod capacity;
 mod clock;
 mod decide;
 pub mod decision;
+pub mod explain;
+#[cfg(feature = "_fetch")]
+mod fetch;
 pub mod hpa;
 pub mod inputs;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
+#[cfg(feature = "manifest")]
+pub mod manifest;
 pub mod observe;
 pub mod policy;
 pub mod presets;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 pub mod quantity;
 pub mod run;
 #[cfg(feature = "sim")]
@@ -39,6 +58,7 @@ pub mod source;
 pub mod spec;
 pub mod state;
 pub mod time;
+pub mod vertical;
 mod victims;
 
 pub use actuator::Actuator;

@@ -39,6 +39,7 @@ use tokio::time::timeout;
 use crate::actuator::{Actuator, ActuatorError};
 use crate::decision::{Condition, Reason};
 use crate::inputs::{Inputs, Pod};
+use crate::policy::{Override, OverrideError};
 use crate::source::{Fleet, MetricSource};
 use crate::{Decision, Spec, State, UnixMillis, clock, decide, observe};
 
@@ -82,6 +83,28 @@ struct Core {
     error: Option<String>,
     failures_in_a_row: u32,
     wake: bool,
+    audit: VecDeque<Audit>,
+    /// Overrides given since the last turn; a turn works on a copy of the state.
+    orders: Vec<Order>,
+}
+
+enum Order {
+    Set(Override),
+    Clear,
+}
+
+/// The audit keeps this many entries.
+const AUDIT: usize = 1_000;
+
+/// Who changed what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    /// When.
+    pub at: UnixMillis,
+    /// Who.
+    pub author: String,
+    /// What.
+    pub action: String,
 }
 
 /// What a loop is doing.
@@ -118,6 +141,8 @@ where
             error: None,
             failures_in_a_row: 0,
             wake: false,
+            audit: VecDeque::new(),
+            orders: Vec::new(),
         };
         Self {
             source,
@@ -233,6 +258,7 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
         let metrics = observed.await.unwrap_or_default();
         let (mut state, wake) = {
             let mut core = self.control.lock();
+            core.obey();
             (core.state.clone(), std::mem::take(&mut core.wake))
         };
         let before = state.history.clone();
@@ -297,6 +323,16 @@ async fn within<T>(
 }
 
 impl Core {
+    /// Carries out what was ordered since the last turn, in order.
+    fn obey(&mut self) {
+        for order in std::mem::take(&mut self.orders) {
+            match order {
+                Order::Set(manual) => self.state.force_override(manual),
+                Order::Clear => drop(self.state.clear_override()),
+            }
+        }
+    }
+
     fn finish(&mut self, state: State, fleet: Vec<Pod>, decision: Decision) {
         self.state = state;
         self.fleet = fleet;
@@ -366,6 +402,70 @@ impl Control {
     pub fn configure(&self, spec: Spec) {
         self.lock().spec = spec;
         self.poke.notify_one();
+    }
+
+    /// The same, with an entry in the audit.
+    pub fn configure_by(&self, author: &str, spec: Spec) {
+        let (min, max) = (spec.min_replicas(), spec.max_replicas());
+        self.note(
+            author,
+            format!("configured {}: {min} to {max} replicas", spec.name()),
+        );
+        self.configure(spec);
+    }
+
+    /// Puts a human's word in force at once.
+    ///
+    /// # Errors
+    ///
+    /// [`OverrideError`] if it is anonymous, ends in the past, or lasts too long.
+    pub fn set_override(&self, manual: Override) -> Result<(), OverrideError> {
+        let now = self.now();
+        let (author, order) = (
+            manual.author.clone(),
+            format!("{:?}: {}", manual.kind, manual.reason),
+        );
+        self.lock().orders.push(Order::Set(manual.checked(now)?));
+        self.note(&author, format!("override {order}"));
+        self.poke.notify_one();
+        Ok(())
+    }
+
+    /// Ends an override; returns it if there was one.
+    #[must_use]
+    pub fn clear_override(&self, author: &str) -> Option<Override> {
+        let ended = {
+            let mut core = self.lock();
+            core.orders.push(Order::Clear);
+            core.state.current_override().cloned()
+        };
+        self.note(author, "ended the override".into());
+        self.poke.notify_one();
+        ended
+    }
+
+    /// Who changed what, latest first; the last thousand entries.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Audit> {
+        self.lock().audit.iter().cloned().collect()
+    }
+
+    /// The time by the loop's clock.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        (self.clock)()
+    }
+
+    fn note(&self, author: &str, action: String) {
+        tracing::info!(author, "{action}");
+        let entry = Audit {
+            at: self.now(),
+            author: author.to_owned(),
+            action,
+        };
+        let mut core = self.lock();
+        core.audit.push_front(entry);
+        core.audit.truncate(AUDIT);
     }
 
     /// Somebody waits although there is no replica: decide at once, and count it as demand.

@@ -47,9 +47,13 @@ impl State {
     ///
     /// [`OverrideError`] if it is anonymous, ends in the past, or lasts too long.
     pub fn set_override(&mut self, manual: Override, now: UnixMillis) -> Result<(), OverrideError> {
-        manual.check(now)?;
-        self.memory.manual = Some(manual);
+        self.force_override(manual.checked(now)?);
         Ok(())
+    }
+
+    /// An override that was checked already.
+    pub(crate) fn force_override(&mut self, manual: Override) {
+        self.memory.manual = Some(manual);
     }
 
     /// Ends an override early; returns it.

@@ -244,6 +244,7 @@ where
             source: self.source,
             below,
             next_sweep: AtomicU64::new(0),
+            next_publish: AtomicU64::new(0),
             name: self.name,
             policy: self.policy,
         };

@@ -2,9 +2,11 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::builder::Builder;
 use crate::error::{BoxError, CacheError};
+use crate::freshness::Age;
 use crate::inner::{Inner, Seen};
 use crate::level::Role;
 use crate::lookup::Lookup;
@@ -22,6 +24,22 @@ pub enum Level {
     Shared,
     /// The tier that outlives restarts.
     Database,
+}
+
+/// What this process holds under a key.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// `false` for the knowledge that there is no such value.
+    pub has_value: bool,
+    /// Its age.
+    pub age: Age,
+    /// Until it is stale; `None` without end.
+    pub fresh_for: Option<Duration>,
+    /// Until it is dead; `None` without end.
+    pub usable_for: Option<Duration>,
+    /// What the source calls this version.
+    pub etag: Option<String>,
 }
 
 /// A cache of one namespace: local memory first, then the lower tiers, then a load.
@@ -149,6 +167,23 @@ where
             Level::Database => Some(Role::Database),
         };
         self.inner.clear_role(role).await
+    }
+
+    /// What this process holds under a key, without the value; `None` if nothing.
+    #[must_use]
+    pub fn inspect(&self, key: &K) -> Option<Inspection> {
+        self.inner.inspect(key)
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Hands the statistics over to the `metrics` facade; see [`crate::observe`].
+    pub fn publish_metrics(&self) {
+        crate::observe::publish(&self.inner.stats());
     }
 
     /// The effective policy.

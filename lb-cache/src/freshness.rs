@@ -29,7 +29,8 @@ use std::time::Duration;
 pub use crate::clock::{Moment, UnixMillis};
 
 /// The age of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Age {
     /// Serve it.
     Fresh,

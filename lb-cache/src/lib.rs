@@ -13,9 +13,12 @@
 //! | …in a file, or in PostgreSQL                 | `redb`, `postgres` (features) | edge |
 //! | turn values and keys into bytes              | [`codec`], [`wire`], [`envelope`] | decide |
 //! | leave a failing tier alone                   | [`breaker`]     | decide |
-//! | read statistics                              | [`stats`]       | serve  |
+//! | read statistics and metrics                  | [`stats`], [`observe`] | serve |
+//! | see and change things at run time            | `admin` (feature `admin`) | edge |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod breaker;
 mod builder;
 mod cache;
@@ -29,6 +32,7 @@ mod inner;
 mod level;
 pub mod local;
 mod lookup;
+pub mod observe;
 mod pack;
 pub mod policy;
 #[cfg(feature = "postgres")]
@@ -44,7 +48,7 @@ pub mod tier;
 pub mod wire;
 
 pub use builder::Builder;
-pub use cache::{Level, TieredCache};
+pub use cache::{Inspection, Level, TieredCache};
 pub use error::{BoxError, CacheError, ConfigError};
 pub use local::Local;
 pub use lookup::Lookup;

@@ -23,6 +23,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -49,11 +50,29 @@ const BATCH: usize = 256;
 const PURGE: usize = 64;
 const CLEAR_STEP: usize = 1_000;
 
-/// redb as a tier; see the module. Dropping the last clone closes the file.
+/// redb as a tier; see the module. Dropping the last clone closes the file, after
+/// the writes that were asked for.
 #[derive(Clone, Debug)]
 pub struct RedbTier {
+    file: Arc<File>,
+}
+
+#[derive(Debug)]
+struct File {
     database: Arc<Database>,
-    writes: mpsc::Sender<Job>,
+    /// `None` only while it is dropped.
+    writes: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Without a sender the writer ends; it holds the file until then.
+        self.writes = None;
+        if let Some(writer) = self.writer.take() {
+            let _a_panic_was_reported = writer.join();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -88,31 +107,33 @@ impl RedbTier {
         setup.open_table(EXPIRIES).map_err(TierError::failed)?;
         setup.commit().map_err(TierError::failed)?;
         let (writes, jobs) = mpsc::channel(QUEUE);
-        let writer = Arc::clone(&database);
-        // The thread ends when the last sender is gone.
-        std::thread::Builder::new()
+        let target = Arc::clone(&database);
+        let writer = std::thread::Builder::new()
             .name("lb-cache-redb".to_owned())
-            .spawn(move || write_batches(&writer, jobs))
+            .spawn(move || write_batches(&target, jobs))
             .map_err(TierError::failed)?;
-        Ok(Self { database, writes })
+        let file = File {
+            database,
+            writes: Some(writes),
+            writer: Some(writer),
+        };
+        Ok(Self {
+            file: Arc::new(file),
+        })
     }
 
     async fn write(&self, work: Work) -> Result<bool, TierError> {
         let (done, outcome) = oneshot::channel();
-        self.writes
-            .send(Job { work, done })
-            .await
-            .map_err(|_| TierError::failed("the writer is gone"))?;
-        outcome
-            .await
-            .map_err(|_| TierError::failed("the writer is gone"))?
+        let writes = self.file.writes.as_ref().ok_or_else(gone)?;
+        writes.send(Job { work, done }).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
     }
 
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, ::redb::Error> + Send + 'static,
     ) -> Result<T, TierError> {
-        let database = Arc::clone(&self.database);
+        let database = Arc::clone(&self.file.database);
         let read = tokio::task::spawn_blocking(move || read(&database)).await;
         read.map_err(TierError::failed)?.map_err(TierError::failed)
     }
@@ -166,6 +187,10 @@ impl Tier for RedbTier {
             Ok(())
         })
     }
+}
+
+fn gone() -> TierError {
+    TierError::failed("the writer is gone")
 }
 
 /// The value of a row that has not expired.

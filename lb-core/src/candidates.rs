@@ -230,9 +230,12 @@ impl Candidates {
     }
 }
 
-/// 32 bits that differ for each endpoint and request.
+/// 32 bits that differ for each endpoint and request, and have nothing to do
+/// with the sequence that pickers draw from the same random bits (splitmix64's
+/// finalizer).
 fn draw_lot(lot: u64, index: usize) -> u32 {
-    let mut state = lot ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    next_bits(&mut state);
-    next_bits(&mut state)
+    let mut z = lot ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z >> 32) as u32
 }

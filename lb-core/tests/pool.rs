@@ -17,6 +17,7 @@ use lb_core::{
     policy::{LeastRequest, RoundRobin},
     pool::{Exclusion, State},
 };
+use tower::discover::Change;
 
 #[test]
 fn an_empty_pool_says_so() {
@@ -365,4 +366,41 @@ fn swapping_snapshots_under_load_loses_no_count() {
             .iter()
             .all(|endpoint| endpoint.stats().in_flight() == 0)
     );
+}
+
+#[tokio::test]
+async fn single_changes_of_a_tower_discover_become_members() {
+    type Next = Result<Change<u8, EndpointSpec>, std::convert::Infallible>;
+    struct Changes(tokio::sync::mpsc::Receiver<Next>);
+    impl futures_core::Stream for Changes {
+        type Item = Next;
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Next>> {
+            self.0.poll_recv(cx)
+        }
+    }
+    let (sender, receiver) = tokio::sync::mpsc::channel(8);
+    let pool = Pool::builder("test")
+        .discover_changes(Changes(receiver))
+        .build()
+        .expect("in a runtime");
+    for (key, spec) in (0u8..).zip(specs(3)) {
+        sender
+            .send(Ok(Change::Insert(key, spec)))
+            .await
+            .expect("the pool listens");
+    }
+    sender
+        .send(Ok(Change::Remove(1)))
+        .await
+        .expect("the pool listens");
+    tokio::task::yield_now().await;
+    let names: Vec<_> = pool
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.id().to_string())
+        .collect();
+    assert_eq!(names, ["e0", "e2"]);
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `GET /` | the whole snapshot: [`GpuReport`] |
 //! | `GET /health` | 200 while at least one device can work, or none is needed; 503 otherwise |
-//! | `GET /metrics` | the [`exporter`](crate::exporter)'s text |
+//! | `GET /metrics` | the [`exporter`]'s text |
 //! | `GET /scheduler` | where every tenant stands |
 //! | `GET /scheduler/{tenant}` | where one tenant stands; 404 if it is not known |
 //! | `POST /devices/{uuid}/clear-health` | declares a repaired device healthy; 404 if it is not known |

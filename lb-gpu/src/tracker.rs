@@ -147,10 +147,24 @@ impl Tracker {
             devices: self
                 .devices
                 .values()
-                .map(|tracked| tracked.device.clone())
+                .map(|tracked| self.with_parents_health(tracked))
                 .collect(),
             ..self.base.clone()
         }
+    }
+
+    /// A slice is never healthier than the device that it was cut out of: XID
+    /// errors, faults and advice are told about the whole.
+    fn with_parents_health(&self, tracked: &Tracked) -> GpuDevice {
+        let mut device = tracked.device.clone();
+        let mig = device.reading.mig.as_ref();
+        let parent = mig.and_then(|mig| self.devices.get(&mig.parent));
+        if let Some(parent) = parent.map(|parent| parent.device.health)
+            && parent.verdict > device.health.verdict
+        {
+            device.health = parent;
+        }
+        device
     }
 
     /// How far the numbers can be trusted at `now`.

@@ -301,12 +301,12 @@ fn large_one_under_a_stream_of_small_ones(mut scheduler: Scheduler) -> Option<u6
         running.retain(|(ticket, end)| *end > now || !scheduler.release(*ticket, now));
         if second == 5 {
             let all = Demand::slots(2).expected(secs(2));
-            large = Some(scheduler.request("a", all, now).unwrap());
+            large = Some(scheduler.request("a", all, now).expect("it could fit"));
         }
         // Each takes two seconds, and they overlap: both slots are never free at once.
         scheduler
             .request("b", Demand::slots(1).expected(secs(2)), now)
-            .unwrap();
+            .expect("it could fit");
         for ticket in grants(&mut scheduler, now) {
             if Some(ticket) == large {
                 return Some(second);

@@ -63,7 +63,11 @@ fn observe(time: Duration) -> GpuSnapshot {
     let end = now() + time;
     watch(Duration::from_millis(500), |reading| {
         tracker.observe(reading, now());
-        if now() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if now() < end {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })
     .expect("these checks were asked for, so there has to be a GPU");
     tracker.snapshot(now())
@@ -76,7 +80,9 @@ impl Load {
     fn start(variable: &str) -> Self {
         let command = std::env::var(variable)
             .unwrap_or_else(|_| panic!("{variable} is not set: see the head of this file"));
-        let child = Command::new("sh").args(["-c", &format!("exec {command}")]).spawn();
+        let child = Command::new("sh")
+            .args(["-c", &format!("exec {command}")])
+            .spawn();
         Self(child.expect("a shell starts"))
     }
 }
@@ -96,7 +102,11 @@ fn metrics() -> Metrics {
 fn check_1_the_library_opens_quickly_and_names_its_driver() {
     let started = now();
     let reading = one_look();
-    println!("opened and looked in {:?}: {:?}", now() - started, reading.driver);
+    println!(
+        "opened and looked in {:?}: {:?}",
+        now() - started,
+        reading.driver
+    );
     assert!(now() - started < Duration::from_secs(5));
     assert!(reading.driver.driver_version.is_some());
 }
@@ -104,9 +114,15 @@ fn check_1_the_library_opens_quickly_and_names_its_driver() {
 #[test]
 fn check_2_devices_have_a_uuid_and_their_memory_adds_up() {
     for device in one_look().devices {
-        println!("{}: {:?} {:?}", device.id, device.name, device.metrics.memory);
+        println!(
+            "{}: {:?} {:?}",
+            device.id, device.name, device.metrics.memory
+        );
         assert!(device.id.as_str().starts_with("GPU-") || device.mig.is_some());
-        let memory = device.metrics.memory.expect("every device knows its memory");
+        let memory = device
+            .metrics
+            .memory
+            .expect("every device knows its memory");
         let sum = memory.used_bytes + memory.reserved_bytes + memory.free_bytes;
         assert!(sum.abs_diff(memory.total_bytes) <= MIB);
     }
@@ -125,18 +141,32 @@ fn check_4_a_thousand_looks_are_cheap() {
     let mut took = Vec::new();
     watch(Duration::ZERO, |reading| {
         took.push(reading.took);
-        if took.len() < 1_000 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if took.len() < 1_000 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })
     .expect("these checks were asked for, so there has to be a GPU");
     took.sort_unstable();
-    println!("one look: median {:?}, 99 % {:?}, longest {:?}", took[500], took[990], took[999]);
+    println!(
+        "one look: median {:?}, 99 % {:?}, longest {:?}",
+        took[500], took[990], took[999]
+    );
     assert!(took[500] < Duration::from_millis(20));
 }
 
 #[test]
 fn check_5_idle_and_full_load_are_told_apart() {
-    let idle = observe(Duration::from_secs(5)).devices.remove(0).reading.metrics;
-    assert!(idle.busy.is_some_and(|busy| busy.get() <= 0.05), "the device must be idle: {idle:?}");
+    let idle = observe(Duration::from_secs(5))
+        .devices
+        .remove(0)
+        .reading
+        .metrics;
+    assert!(
+        idle.busy.is_some_and(|busy| busy.get() <= 0.05),
+        "the device must be idle: {idle:?}"
+    );
     let _load = Load::start("LB_GPU_LOAD");
     let started = now();
     let mut half = None;
@@ -145,14 +175,21 @@ fn check_5_idle_and_full_load_are_told_apart() {
         if busy.is_some_and(|busy| busy.get() > 0.5) {
             half.get_or_insert(now() - started);
         }
-        if now() - started < Duration::from_secs(20) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if now() - started < Duration::from_secs(20) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })
     .expect("the GPU is still there");
     let full = metrics();
     println!("busy over 50 % after {half:?}; idle {idle:?}; full {full:?}");
     assert!(full.busy.is_some_and(|busy| busy.get() >= 0.95));
     assert!(full.power_watts > idle.power_watts.map(|watts| watts + 50.0));
-    assert!(full.throttle.is_some_and(|throttle| throttle.0 & Throttle::GPU_IDLE == 0));
+    assert!(
+        full.throttle
+            .is_some_and(|throttle| throttle.0 & Throttle::GPU_IDLE == 0)
+    );
 }
 
 #[test]
@@ -181,19 +218,31 @@ fn check_7_memory_of_a_process_comes_and_goes() {
 #[test]
 fn check_8_a_device_that_is_not_cut_up_shows_no_instances() {
     let reading = one_look();
-    assert!(reading.devices.iter().all(|device| device.mig.is_none()), "MIG is on here");
+    assert!(
+        reading.devices.iter().all(|device| device.mig.is_none()),
+        "MIG is on here"
+    );
 }
 
 #[test]
 fn check_9_a_healthy_board_is_called_healthy_also_after_an_applications_crash() {
     let metrics = metrics();
-    println!("{:?} {:?} {:?}", metrics.ecc, metrics.remapped_rows, metrics.recovery_action);
-    assert!(matches!(metrics.recovery_action, None | Some(RecoveryAction::None)));
+    println!(
+        "{:?} {:?} {:?}",
+        metrics.ecc, metrics.remapped_rows, metrics.recovery_action
+    );
+    assert!(matches!(
+        metrics.recovery_action,
+        None | Some(RecoveryAction::None)
+    ));
     assert_ne!(metrics.remapped_rows.failed, Some(true));
     let _crash = Load::start("LB_GPU_CRASH");
     let device = observe(Duration::from_secs(15)).devices.remove(0);
     println!("XIDs: {:?}", device.xid_errors);
-    assert!(device.last_xid.is_some(), "an illegal access raises XID 31 or 13");
+    assert!(
+        device.last_xid.is_some(),
+        "an illegal access raises XID 31 or 13"
+    );
     assert_eq!(device.health.verdict, Verdict::Healthy);
 }
 
@@ -201,7 +250,10 @@ fn check_9_a_healthy_board_is_called_healthy_also_after_an_applications_crash() 
 fn check_10_we_agree_with_nvidia_smi_for_a_minute_and_do_not_grow() {
     let resident = || std::fs::read_to_string("/proc/self/statm").expect("Linux counts pages");
     let pages = |text: String| -> u64 {
-        text.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("a number")
+        text.split_whitespace()
+            .nth(1)
+            .and_then(|pages| pages.parse().ok())
+            .expect("a number")
     };
     let mut before = None;
     for second in 0..60 {
@@ -212,12 +264,21 @@ fn check_10_we_agree_with_nvidia_smi_for_a_minute_and_do_not_grow() {
             .output()
             .expect("nvidia-smi is installed with the driver");
         let theirs = String::from_utf8_lossy(&theirs.stdout).into_owned();
-        let numbers: Vec<u64> = theirs.trim().split(", ").filter_map(|n| n.parse().ok()).collect();
-        let [memory, temperature, _busy] = numbers[..] else { panic!("unexpected: {theirs}") };
+        let numbers: Vec<u64> = theirs
+            .trim()
+            .split(", ")
+            .filter_map(|n| n.parse().ok())
+            .collect();
+        let [memory, temperature, _busy] = numbers[..] else {
+            panic!("unexpected: {theirs}")
+        };
         let used = ours.memory.expect("known").used_bytes / MIB;
         assert!(used.abs_diff(memory) < 1_024, "{used} and {memory} MiB");
         let celsius = u64::from(ours.temperature_celsius.expect("known"));
-        assert!(celsius.abs_diff(temperature) <= 5, "{celsius} and {temperature} degrees");
+        assert!(
+            celsius.abs_diff(temperature) <= 5,
+            "{celsius} and {temperature} degrees"
+        );
         assert!(ours.busy <= Some(Ratio::FULL));
         if second == 10 {
             before = Some(pages(resident()));

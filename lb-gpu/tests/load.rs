@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lb_gpu::reading::{DeviceReading, Memory, MigInstance, Reading};
+use lb_gpu::health::Cause;
+use lb_gpu::reading::{DeviceFault, DeviceReading, Memory, MigInstance, Reading};
 use lb_gpu::tracker::{Tracker, TrackerConfig};
 use lb_gpu::{GpuSnapshot, Ratio};
 
@@ -128,4 +129,20 @@ fn a_slice_that_was_dissolved_on_purpose_is_not_missed() {
     let snapshot = after(&[&[parent.clone(), slice], &[parent]]);
     assert_eq!(snapshot.devices.len(), 1);
     assert_eq!(snapshot.health_signal().weight, Ratio::FULL);
+}
+
+#[test]
+fn a_slice_is_never_healthier_than_its_parent() {
+    let parent = device("GPU-1", 0, 0);
+    let mut slice = device("MIG-1", 0, 0);
+    slice.mig = Some(MigInstance {
+        parent: "GPU-1".into(),
+        index: 0,
+        multiprocessors: None,
+    });
+    let mut broken = parent.clone();
+    broken.fault = Some(DeviceFault::ResetRequired);
+    let snapshot = after(&[&[parent, slice.clone()], &[broken, slice]]);
+    assert_eq!(snapshot.devices[1].health.cause, Some(Cause::ResetRequired));
+    assert!(!snapshot.health_signal().fit);
 }

@@ -110,6 +110,13 @@ impl Feed {
         self.save().await;
     }
 
+    /// The registry began anew; its members have yet to register again.
+    #[cfg(feature = "consul")]
+    pub(crate) fn lost_memory(&mut self) {
+        tracing::warn!(service = self.service, "the registry has begun anew");
+        self.guard.lost_memory(clock::now());
+    }
+
     /// Lets time pass and publishes what follows.
     pub(crate) async fn tick(&mut self) {
         self.guard.tick(clock::now());

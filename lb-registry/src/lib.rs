@@ -36,18 +36,24 @@
 //! | join several registries into one                   | [`merge`]      | serve  |
 //! | name instances in the program                      | [`fixed`]      | serve  |
 //! | name instances in a file                           | [`file`]       | edge   |
+//! | take the addresses of a name                       | [`dns`]        | edge   |
 //! | be registered while serving                        | [`membership`] | serve  |
 //! | answer health probes (feature `serve`)             | [`health`]     | edge   |
 //! | offer a registry to others (feature `server`)      | [`server`]     | edge   |
 //! | use a Consul agent (feature `consul`)              | [`consul`]     | edge   |
+//! | use Kubernetes EndpointSlices (feature `kubernetes`) | `kubernetes`   | edge   |
+//! | see sets and drain instances over HTTP (feature `admin`) | `admin`   | edge   |
 //! | name the metrics                                   | [`observe`]    | edge   |
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod backoff;
 pub mod catalog;
 mod clock;
 #[cfg(feature = "consul")]
 pub mod consul;
 pub mod diff;
+pub mod dns;
 pub mod duration;
 pub mod fail_static;
 mod feed;
@@ -55,8 +61,12 @@ pub mod file;
 pub mod fixed;
 #[cfg(feature = "serve")]
 pub mod health;
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+mod http_client;
 pub mod in_process;
 pub mod instance;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod membership;
 pub mod merge;
 pub mod observe;
@@ -73,12 +83,17 @@ mod readme {}
 
 #[cfg(feature = "consul")]
 pub use self::consul::Consul;
+pub use self::dns::Dns;
 pub use self::file::File;
 pub use self::fixed::Fixed;
 #[cfg(feature = "serve")]
 pub use self::health::HealthRoutes;
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+pub use self::http_client::InvalidUrl;
 pub use self::in_process::InProcess;
 pub use self::instance::{Instance, Status};
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::Kubernetes;
 pub use self::membership::Membership;
 pub use self::merge::Merge;
 pub use self::registry::{Discovery, HttpCheck, Registration, Registry, RegistryError};

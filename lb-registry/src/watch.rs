@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -43,7 +43,8 @@ type Waiting = Pin<Box<dyn Future<Output = Option<Receiver>> + Send>>;
 pub struct Watch {
     latest: Receiver,
     feeder: Option<Arc<AbortOnDrop>>,
-    waiting: Option<Waiting>,
+    /// Only ever reached through `&mut`; the lock is there to make a watch shareable between threads.
+    waiting: Mutex<Option<Waiting>>,
     started: bool,
 }
 
@@ -72,7 +73,7 @@ impl Watch {
         Self {
             latest,
             feeder: feeder.map(Arc::new),
-            waiting: None,
+            waiting: Mutex::default(),
             started: false,
         }
     }
@@ -103,6 +104,12 @@ impl Watch {
         }
     }
 
+    fn waiting(&mut self) -> &mut Option<Waiting> {
+        self.waiting
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wait(&self) -> Waiting {
         let mut receiver = self.latest.clone();
         Box::pin(async move {
@@ -117,7 +124,7 @@ impl Clone for Watch {
         Self {
             latest: self.latest.clone(),
             feeder: self.feeder.clone(),
-            waiting: None,
+            waiting: Mutex::default(),
             started: self.started,
         }
     }
@@ -143,9 +150,12 @@ impl Stream for Watch {
             }
         }
         loop {
-            let mut waiting = self.waiting.take().unwrap_or_else(|| self.wait());
+            let mut waiting = match self.waiting().take() {
+                Some(waiting) => waiting,
+                None => self.wait(),
+            };
             let Poll::Ready(changed) = waiting.as_mut().poll(cx) else {
-                self.waiting = Some(waiting);
+                *self.waiting() = Some(waiting);
                 return Poll::Pending;
             };
             let Some(receiver) = changed else {

@@ -4,7 +4,9 @@
 const $ = (id) => document.getElementById(id);
 const HISTORY = 240; // two minutes at two snapshots per second
 const history = [];
-let before = null;
+const seen = new Map(); // endpoint and incarnation -> picks at the last snapshot
+const rates = []; // picks per second of the last snapshots
+let at = null;
 
 /** An element with classes, text and children. */
 function el(tag, { cls, text, title } = {}, ...children) {
@@ -50,19 +52,32 @@ function keyed(list, items, key, draw) {
   if (!same) list.replaceChildren(...next);
 }
 
+/** Picks per second over the last three seconds. Endpoints come and go: each counts for itself. */
+function rate(endpoints, uptime) {
+  let picks = 0;
+  for (const e of endpoints) {
+    const key = `${e.id}@${e.incarnation}`;
+    if (at !== null) picks += Math.max(0, e.picks_total - (seen.get(key) ?? 0));
+    seen.set(key, e.picks_total);
+  }
+  if (at !== null && uptime > at) rates.push(picks / (uptime - at));
+  at = uptime;
+  if (rates.length > 6) rates.shift();
+  return rates.length ? rates.reduce((sum, one) => sum + one, 0) / rates.length : 0;
+}
+
 function tiles(now) {
   const endpoints = now.pool?.endpoints ?? [];
   const draining = endpoints.filter((e) => e.draining).length;
   const inFlight = endpoints.reduce((sum, e) => sum + e.in_flight, 0);
-  const picks = now.picks_total ?? endpoints.reduce((sum, e) => sum + e.picks_total, 0);
+  const picks = endpoints.reduce((sum, e) => sum + e.picks_total, 0);
   $("instances").textContent = endpoints.length;
   $("instances-note").textContent = draining ? `${draining} draining` : now.scaling ? `desired ${now.scaling.desired}` : "";
   $("in-flight").textContent = count(inFlight);
-  const rate = before && picks >= before.picks ? (picks - before.picks) / (now.uptime_seconds - before.at || 0.5) : 0;
-  $("rate").textContent = rate < 10 ? rate.toFixed(1) : count(Math.round(rate));
-  $("picks-note").textContent = `${count(picks)} by those who are here`;
-  before = { picks, at: now.uptime_seconds };
-  $("policy").textContent = typeof now.pool?.policy === "string" ? now.pool.policy : JSON.stringify(now.pool?.policy ?? "–");
+  const perSecond = rate(endpoints, now.uptime_seconds ?? 0);
+  $("rate").textContent = perSecond < 10 ? perSecond.toFixed(1) : count(Math.round(perSecond));
+  $("picks-note").textContent = `${count(picks)} in all, by those who are here`;
+  $("policy").textContent = now.pool?.policy ?? "–";
   $("uptime").textContent = duration(now.uptime_seconds ?? 0);
   history.push([inFlight, endpoints.length]);
   if (history.length > HISTORY) history.shift();
@@ -71,12 +86,13 @@ function tiles(now) {
 function cacheTile(cache) {
   const asked = cache ? cache.hits + cache.misses : 0;
   $("hit-rate").textContent = asked ? percent(cache.hits / asked) : "–";
-  $("cache-note").textContent = cache ? `${count(cache.hits)} hits, ${count(cache.misses)} misses` : "no cache here";
+  $("cache-note").textContent = cache ? `hits ${count(cache.hits)}, misses ${count(cache.misses)}` : "no cache here";
 }
 
 function chart() {
   const top = Math.max(6, ...history.map(([a, b]) => Math.max(a, b))) * 1.1;
-  const x = (i) => 960 - (history.length - 1 - i) * (960 / (HISTORY - 1));
+  const width = Math.max(40, history.length) - 1;
+  const x = (i) => 960 - (history.length - 1 - i) * (960 / width);
   const line = (k) => history.map((point, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${(148 - (point[k] / top) * 144).toFixed(1)}`).join("");
   $("line-a").setAttribute("d", line(0));
   $("line-b").setAttribute("d", line(1));
@@ -114,10 +130,28 @@ function jobLine(job) {
   if (job.attempt > 1) parts.push(`attempt ${job.attempt}`);
   if (job.status === "running" && job.iterations_per_second) parts.push(speed(job.iterations_per_second));
   if (job.status === "running" && job.eta_seconds != null) parts.push(`${duration(job.eta_seconds)} left`);
-  const mean = job.result?.mean;
-  if (typeof mean === "number") parts.push(`mean ${mean.toPrecision(6)}`);
+  for (const [name, key] of [["mean", "mean"], ["±", "std_dev"]]) {
+    const value = job.result?.[key];
+    if (typeof value === "number") parts.push(`${name} ${value.toPrecision(6)}`);
+  }
   if (job.error) parts.push(job.error);
   return parts.join(" · ");
+}
+
+/** The distribution of a result as a small picture. */
+function histogram(counts) {
+  const ns = "http://www.w3.org/2000/svg";
+  const most = Math.max(1, ...counts);
+  const bars = counts.map((n, i) => `M${i} 20V${(20 - (20 * n) / most).toFixed(2)}h.9V20z`).join("");
+  const svg = document.createElementNS(ns, "svg");
+  svg.setAttribute("class", "hist");
+  svg.setAttribute("viewBox", `0 0 ${counts.length} 20`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", "histogram of the result");
+  svg.append(document.createElementNS(ns, "path"));
+  svg.firstChild.setAttribute("d", bars);
+  return svg;
 }
 
 function jobs(all) {
@@ -126,7 +160,9 @@ function jobs(all) {
   $("active").textContent = count(all.active);
   const again = all.newest.filter((job) => job.attempt > 1).length;
   $("active-note").textContent = again ? `${again} of the newest replayed` : "";
-  keyed($("jobs"), all.newest.slice(0, 30), (job) => job.id, (job, old) => {
+  const over = (job) => !["queued", "running"].includes(job.status);
+  const shown = [...all.newest].sort((a, b) => over(a) - over(b));
+  keyed($("jobs"), shown, (job) => job.id, (job, old) => {
     const node = old ?? el("li", {}, el("div", { cls: "row" }, el("b", { text: job.id }), el("span"), el("span", { cls: "end" })), bar(0));
     const [row, meter] = node.children;
     row.children[1].className = `pill ${job.status}`;
@@ -134,9 +170,11 @@ function jobs(all) {
     row.children[2].textContent = jobLine(job);
     meter.className = `bar ${job.status}`;
     meter.firstChild.style.width = `${job.percent}%`;
-    const over = !["queued", "running"].includes(job.status);
-    if (over) row.children[3]?.remove();
-    else if (!row.children[3]) row.append(cancelButton(job.id));
+    const counts = job.result?.histogram?.counts;
+    const last = row.children[3];
+    if (over(job) && last?.tagName === "BUTTON") last.remove();
+    if (!row.children[3] && !over(job)) row.append(cancelButton(job.id));
+    if (!row.children[3] && counts?.length) row.append(histogram(counts));
     return node;
   });
   if (!all.newest.length) $("jobs").replaceChildren(el("li", { cls: "none", text: "none yet" }));
@@ -149,15 +187,21 @@ function cancelButton(id) {
   return button;
 }
 
+/** The reason alone: the numbers in front of it stand in a column of their own. */
+function why(decision) {
+  const reason = decision.why.replace(/^\d+ -> \d+: /, "");
+  return decision.victims?.length ? `${reason} (leaving: ${decision.victims.join(", ")})` : reason;
+}
+
 function scaling(now) {
   $("scaling-card").hidden = !now;
   if (!now) return;
   $("scaling-note").textContent = `${now.min} to ${now.max} instances, now ${now.current}`;
   keyed($("decisions"), [...now.decisions].reverse(), (d) => `${d.at}`, (d, old) => old ?? el("li",
     { cls: d.desired > d.current ? "up" : d.desired < d.current ? "down" : "" },
-    el("time", { text: new Date(d.at).toLocaleTimeString() }),
+    el("time", { text: new Date(d.at).toLocaleTimeString([], { hour12: false }) }),
     el("b", { text: `${d.current} → ${d.desired}` }),
-    el("p", { text: d.victims?.length ? `${d.why} (leaving: ${d.victims.join(", ")})` : d.why })));
+    el("p", { text: why(d) })));
   if (!now.decisions.length) $("decisions").replaceChildren(el("li", { cls: "none", text: "none yet" }));
 }
 

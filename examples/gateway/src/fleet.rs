@@ -30,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::http::scaling::Scaling;
 use crate::http::{Api, Board};
 use crate::jobs::Jobs;
 use crate::ledger::{Ledger, MemoryLedger};
@@ -37,8 +38,9 @@ use crate::lifeline::Lifeline;
 use crate::wiring::children::Children;
 use crate::wiring::results::CachedResults;
 use crate::wiring::shutdown::SharedProcesses;
-use crate::wiring::{SERVICE, drain, endpoints, gpu, load, page, places, specs};
-use crate::{clock, http, server};
+use crate::wiring::weights::Weights;
+use crate::wiring::{SERVICE, drain, endpoints, gpu, keep, load, page, places, specs};
+use crate::{clock, http, observe, server};
 
 /// Time for instances to drain and end when the gateway does.
 const LAST_CHANCE: Duration = Duration::from_secs(15);
@@ -87,8 +89,8 @@ impl Gateway {
         let (stop_registry, tasks) = (CancellationToken::new(), TaskTracker::new());
         let registry = InProcess::default();
         let registry_address = serve_registry(&registry, &stop_registry, &tasks).await?;
-        let pool = pool()?;
-        let follower = endpoints::follow(pool.clone(), registry.watch(SERVICE));
+        let (pool, weights) = (pool()?, Weights::default());
+        let follower = endpoints::follow(pool.clone(), registry.watch(SERVICE), weights.clone());
         tasks.spawn(stop_registry.clone().run_until_cancelled_owned(follower));
         let lifeline = Arc::new(Lifeline::new()?);
         let children = Children {
@@ -113,7 +115,11 @@ impl Gateway {
         .run();
         let results = CachedResults::new(Arc::clone(&ledger))?;
         let places = places::places(pool.clone(), random);
-        let jobs = Jobs::new(Arc::clone(&ledger), places, results.keeper());
+        let jobs = Jobs::new(
+            Arc::clone(&ledger),
+            places,
+            keep::keeper(results.cache.clone()),
+        );
         let gateway = Self {
             address: listener.local_addr()?,
             proxy: pool.reverse_proxy(),
@@ -128,22 +134,30 @@ impl Gateway {
             tasks,
             lifeline,
         };
-        let app = gateway.app(&registry);
+        let app = gateway.app(&registry, weights);
         gateway
             .tasks
             .spawn(server::serve(listener, app, gateway.stop.clone()));
         Ok(gateway)
     }
 
-    fn app(&self, registry: &InProcess) -> Router {
-        let api = Api::new(
-            self.jobs.clone(),
-            Arc::new(specs::check),
-            Arc::new(self.results.clone()),
-        );
+    fn app(&self, registry: &InProcess, weights: Weights) -> Router {
+        let results = Arc::new(self.results.clone());
+        let api = Api::new(self.jobs.clone(), Arc::new(specs::check), results);
         let board = Board::start(self.snapshots(registry));
-        api.routes()
+        let scaling = Scaling {
+            pool: self.pool.clone(),
+            weights,
+            registry: registry.clone(),
+            control: self.control(),
+            results: self.results.clone(),
+            begun: clock::now(),
+        };
+        let own = api
+            .routes()
             .merge(http::board(board))
+            .merge(scaling.routes());
+        own.merge(observe::routes())
             .fallback_service(self.proxy.clone())
     }
 
@@ -166,7 +180,8 @@ impl Gateway {
                 gpu::status(&gpus.latest()),
             );
             async move {
-                let jobs = page::jobs(ledger.active(), &ledger.newest(LISTED).await);
+                let jobs =
+                    json!({ "active": ledger.active(), "newest": ledger.newest(LISTED).await });
                 json!({
                     "uptime_seconds": uptime.as_secs_f64(),
                     "pool": pool,
@@ -278,7 +293,8 @@ fn pool() -> anyhow::Result<Pool> {
     Ok(pool)
 }
 
-/// Random bits from the operating system's seed of the standard library's hash maps.
+/// Random bits: a hash under keys that the standard library draws from the operating system, 128
+/// bits per thread. Enough for spreading jobs and for a cookie key that ends with this process.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0)

@@ -22,6 +22,7 @@ pub mod http;
 pub mod jobs;
 pub mod ledger;
 pub mod lifeline;
+mod observe;
 pub mod server;
 pub mod up;
 pub mod wiring;

@@ -66,12 +66,13 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
     tokio::pin!(ended);
     let played = tokio::select! {
         played = played => played,
-        () = &mut ended => Ok(true),
+        () = &mut ended => {
+            gateway.stop().await;
+            // Half a demonstration proves nothing.
+            return Ok(if args.once { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
     };
-    if let Ok(true) = played
-        && !args.once
-        && !args.no_drain
-    {
+    if matches!(played, Ok(true)) && !args.once && !args.no_drain {
         ended.await;
     }
     gateway.stop().await;

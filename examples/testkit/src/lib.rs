@@ -10,6 +10,9 @@
 //! | start it, wait until it answers, read its log| [`server`]  |
 //! | get a Redis server, or a cluster of six      | [`redis`], [`redis_cluster`] |
 //! | get a PostgreSQL server                      | [`postgres`] |
+//! | get a Consul agent, an etcd, a Prometheus    | [`consul`], [`etcd`], [`prometheus`] |
+//! | get other people's clients                   | [`clients`] |
+//! | keep what was fetched                        | [`cache`], [`debian`] |
 //! | wait for a condition with a deadline         | [`wait`]    |
 //!
 //! ```no_run
@@ -30,9 +33,15 @@
 //! It does not install anything and needs no async runtime. A server that must not run as root
 //! (PostgreSQL) is started with [`Launch::user`](server::Launch::user), which itself needs root.
 
+pub mod cache;
+pub mod clients;
+pub mod consul;
+pub mod debian;
+pub mod etcd;
 pub mod port;
 pub mod postgres;
 pub mod program;
+pub mod prometheus;
 pub mod redis;
 pub mod redis_cluster;
 pub mod server;

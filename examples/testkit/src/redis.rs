@@ -88,10 +88,6 @@ impl Redis {
     }
 
     /// What `redis-cli` answers to these words; empty if it fails.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "many commands have no answer worth reading"
-    )]
     pub fn cli(&self, words: &[&str]) -> String {
         cli(self.port, words)
     }

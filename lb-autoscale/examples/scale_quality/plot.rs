@@ -11,7 +11,7 @@ use lb_autoscale::sim::{Contestant, Point, Trace, World, simulate_with};
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 320.0;
 /// Seconds per plotted step.
-const STEP: usize = 60;
+const STEP: usize = 300;
 
 pub(crate) fn write_all(directory: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     std::fs::create_dir_all(directory)?;

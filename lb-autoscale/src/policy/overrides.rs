@@ -50,7 +50,11 @@ pub enum OverrideError {
 }
 
 impl Override {
-    pub(crate) fn check(&self, now: UnixMillis) -> Result<(), OverrideError> {
+    pub(crate) fn checked(self, now: UnixMillis) -> Result<Self, OverrideError> {
+        self.check(now).map(|()| self)
+    }
+
+    fn check(&self, now: UnixMillis) -> Result<(), OverrideError> {
         if self.author.trim().is_empty() || self.reason.trim().is_empty() {
             return Err(OverrideError::Anonymous);
         }

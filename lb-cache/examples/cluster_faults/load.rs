@@ -18,7 +18,7 @@ const SOURCE: Duration = Duration::from_millis(2);
 const GRACE: Duration = Duration::from_secs(1);
 /// The tier serves again when it did so without a slip for this long.
 const STEADY: Duration = Duration::from_millis(500);
-const WATCH: Duration = Duration::from_secs(12);
+const WATCH: Duration = Duration::from_secs(13);
 
 /// One get, as its caller saw it.
 #[derive(Clone, Copy)]
@@ -67,11 +67,6 @@ impl Load {
         self.cache.stats().shared.map_or(0, |shared| shared.hits)
     }
 
-    /// Watches the callers without judging.
-    pub(crate) async fn watch(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-
     /// Watches the callers after a fault that happened just now.
     pub(crate) async fn judge(&self, fault: &'static str, limit: Duration) -> Verdict {
         let begin = now();
@@ -95,7 +90,9 @@ impl Load {
         limit: Duration,
     ) -> Verdict {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = |moment: Instant| moment >= begin + GRACE;
+        // While the breaker is open: from the grace to the recovery.
+        let end = begin + recovered.unwrap_or(WATCH);
+        let open = |moment: Instant| moment >= begin + GRACE && moment < end;
         // A get that hangs is seen late: it counts where it ends.
         let gets: Vec<Seen> = log
             .gets
@@ -105,12 +102,12 @@ impl Load {
             .collect();
         let slow = gets
             .iter()
-            .filter(|seen| after(seen.begin) || seen.took > GRACE)
+            .filter(|seen| open(seen.begin) || seen.took > GRACE)
             .map(|seen| seen.took);
         let loads = log
             .loads
             .iter()
-            .filter(|(moment, _)| after(*moment))
+            .filter(|(moment, _)| open(*moment))
             .map(|(_, took)| *took);
         Verdict {
             fault,

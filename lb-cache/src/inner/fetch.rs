@@ -303,7 +303,7 @@ where
         if !kept {
             self.counters.outdated.add(1);
         }
-        self.sweep_now_and_then();
+        self.housekeeping();
         kept
     }
 

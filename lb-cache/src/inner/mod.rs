@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::cache::Inspection;
 use crate::clock::{Clock, Moment};
 use crate::flight::Board;
 use crate::freshness::{Age, Life};
@@ -38,6 +39,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) source: Option<Arc<dyn Source<K, V>>>,
     pub(crate) below: Option<Below<K, V>>,
     pub(crate) next_sweep: AtomicU64,
+    pub(crate) next_publish: AtomicU64,
 }
 
 /// What the local tier knows of a key.
@@ -51,6 +53,18 @@ pub(crate) enum Seen<V> {
 
 /// Dead entries leave the local tier at most this often, after writes.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// `true` for the one caller that shall do what is due, and moves the date.
+fn is_due(next: &AtomicU64, now: Moment, every: Duration) -> bool {
+    // Relaxed, both: only one caller shall win; nothing else is published with it.
+    let due = next.load(Ordering::Relaxed);
+    let later = now.after(every).0;
+    now.0 >= due
+        && next
+            .compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+}
 
 impl<K, V> Inner<K, V>
 where
@@ -96,6 +110,19 @@ where
         }
     }
 
+    pub(crate) fn inspect(&self, key: &K) -> Option<Inspection> {
+        let entry = self.store.get(key).or_else(|| self.negatives.get(key))?;
+        let now = self.clock.exact();
+        let left = |end: Moment| (end != Moment::NEVER).then(|| now.until(end));
+        Some(Inspection {
+            has_value: entry.value.is_some(),
+            age: entry.life.age(now),
+            fresh_for: left(entry.life.stale_from),
+            usable_for: left(entry.life.dead_from),
+            etag: entry.etag.as_deref().map(str::to_owned),
+        })
+    }
+
     /// The life of an entry that enters the local tier now.
     fn local_life(&self, cap: Option<Duration>) -> Life {
         self.policy
@@ -103,18 +130,15 @@ where
             .life(self.clock.exact(), cap, fastrand::u64(..))
     }
 
-    /// Removes dead entries now and then; writers call it. Bounds memory in time
-    /// as well: an entry nobody asks for again does not stay for ever.
-    fn sweep_now_and_then(&self) {
+    /// What writers do now and then: remove dead entries, so that one nobody asks
+    /// for again does not stay for ever, and hand the statistics over.
+    fn housekeeping(&self) {
         let now = self.clock.exact();
-        let due = self.next_sweep.load(Ordering::Relaxed);
-        let next = now.after(SWEEP_EVERY).0;
-        // Relaxed, both: only one writer shall win; the sweep orders nothing else.
-        let won = self
-            .next_sweep
-            .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
-        if now.0 >= due && won.is_ok() {
+        if is_due(&self.next_sweep, now, SWEEP_EVERY) {
             self.sweep(now);
+        }
+        if is_due(&self.next_publish, now, PUBLISH_EVERY) {
+            crate::observe::publish(&self.stats());
         }
     }
 

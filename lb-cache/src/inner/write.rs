@@ -174,7 +174,7 @@ where
         self.negatives.remove(&key);
         self.store.insert(key, entry);
         drop(flights);
-        self.sweep_now_and_then();
+        self.housekeeping();
     }
 
     pub(crate) fn remove_local(&self, key: &K) {

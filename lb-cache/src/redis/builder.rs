@@ -1,5 +1,6 @@
 //! Builds a [`RedisTier`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::cluster::ClusterClient;
@@ -8,7 +9,7 @@ use ::redis::{AsyncConnectionConfig, Client};
 use super::connection::Connection;
 use super::supervisor::Supervisor;
 use super::{RedisTier, slots};
-use crate::error::BoxError;
+use crate::tier::TierError;
 
 /// Collects what a connection needs.
 #[must_use = "a builder does nothing until `build`"]
@@ -70,7 +71,7 @@ impl RedisBuilder {
     /// # Errors
     ///
     /// If an address is none, or there is none at all.
-    pub fn build(self) -> Result<RedisTier, BoxError> {
+    pub fn build(self) -> Result<RedisTier, TierError> {
         let domains = if self.clustered { slots::DOMAINS } else { 1 };
         let supervisor = if self.clustered {
             self.cluster(domains)?
@@ -85,7 +86,7 @@ impl RedisBuilder {
         })
     }
 
-    fn cluster(&self, domains: usize) -> Result<std::sync::Arc<Supervisor>, BoxError> {
+    fn cluster(&self, domains: usize) -> Result<Arc<Supervisor>, TierError> {
         let urls = self.urls.iter().map(String::as_str);
         let mut builder = ClusterClient::builder(urls)
             .connection_timeout(self.connect_timeout)
@@ -99,7 +100,7 @@ impl RedisBuilder {
         if let Some(password) = &self.password {
             builder = builder.password(password);
         }
-        let client = builder.build()?;
+        let client = builder.build().map_err(TierError::failed)?;
         let connect = move || {
             let client = client.clone();
             Box::pin(async move { client.get_async_connection().await.map(Connection::Cluster) })
@@ -113,9 +114,10 @@ impl RedisBuilder {
         ))
     }
 
-    fn single(&self, domains: usize) -> Result<std::sync::Arc<Supervisor>, BoxError> {
+    fn single(&self, domains: usize) -> Result<Arc<Supervisor>, TierError> {
         let url = self.urls.first().map(String::as_str).unwrap_or_default();
-        let mut info = ::redis::IntoConnectionInfo::into_connection_info(url)?;
+        let mut info =
+            ::redis::IntoConnectionInfo::into_connection_info(url).map_err(TierError::failed)?;
         let mut settings = info.redis_settings().clone();
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
@@ -124,7 +126,7 @@ impl RedisBuilder {
             settings = settings.set_password(password);
         }
         info = info.set_redis_settings(settings);
-        let client = Client::open(info)?;
+        let client = Client::open(info).map_err(TierError::failed)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout));

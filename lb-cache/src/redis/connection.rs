@@ -6,6 +6,8 @@ use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use ::redis::{Cmd, FromRedisValue, RedisResult, cmd, from_redis_value};
 use tokio::task::JoinSet;
 
+use super::slots;
+
 #[derive(Clone)]
 pub(super) enum Connection {
     Single(MultiplexedConnection),
@@ -21,6 +23,22 @@ impl Connection {
             Self::Single(connection) => command.query_async(connection).await,
             Self::Cluster(connection) => command.query_async(connection).await,
         }
+    }
+
+    /// `true` if a node answers, or, in a cluster, every primary that owns slots.
+    pub(super) async fn reaches_everyone(&mut self) -> RedisResult<bool> {
+        let ping = cmd("PING");
+        if matches!(self, Self::Single(_)) {
+            return self.query::<String>(&ping).await.map(|_| true);
+        }
+        let nodes: String = self.query(cmd("CLUSTER").arg("NODES")).await?;
+        if slots::owned_by_the_dead(&nodes) {
+            return Ok(false);
+        }
+        for primary in primaries(&nodes) {
+            self.query_at::<String>(&ping, Some(primary)).await?;
+        }
+        Ok(true)
     }
 
     /// Removes every key that begins with `prefix`, node by node, in small steps.

@@ -36,6 +36,18 @@ impl Shards {
     }
 }
 
+/// `true` while a node that the others call dead owns slots: nobody has taken over yet.
+pub(super) fn owned_by_the_dead(nodes: &str) -> bool {
+    let dead = |line: &str| {
+        line.split(' ')
+            .nth(2)
+            .is_some_and(|flags| flags.split(',').any(|flag| flag == "fail"))
+    };
+    nodes
+        .lines()
+        .any(|line| dead(line) && !ranges(line).is_empty())
+}
+
 /// The slots of one line of CLUSTER NODES; slots on their way are not counted.
 fn ranges(line: &str) -> Vec<(usize, usize)> {
     let range = |word: &str| {
@@ -88,6 +100,15 @@ mod tests {
             (before.0[5_460], before.0[5_461], before.domain(b"foo")),
             (0, 1, 2)
         );
+    }
+
+    #[test]
+    fn slots_of_a_dead_node_wait_for_a_successor() {
+        let dead = BEFORE.replace(
+            "myself,master - 0 0 1 connected",
+            "master,fail - 0 0 1 disconnected",
+        );
+        assert!(owned_by_the_dead(&dead) && !owned_by_the_dead(BEFORE));
     }
 
     #[test]

@@ -17,7 +17,10 @@ use crate::tier::TierError;
 const FAILURES: u32 = 3;
 /// The pause before a connection is made anew; each failure doubles it.
 const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A connection that served nobody during so many attempts is worth nothing.
+const IDLE_ATTEMPTS: u32 = 3;
 
 type Connect = Box<dyn Fn() -> BoxFuture<'static, RedisResult<Connection>> + Send + Sync>;
 
@@ -29,6 +32,8 @@ pub(super) struct Supervisor {
     connecting: AtomicBool,
     failures: Box<[AtomicU32]>,
     made: AtomicU64,
+    /// Set by every success, cleared when a new connection is about to be made.
+    serving: AtomicBool,
     shards: RwLock<Shards>,
     clustered: bool,
 }
@@ -47,6 +52,7 @@ impl Supervisor {
             connecting: AtomicBool::new(false),
             failures: (0..domains).map(|_| AtomicU32::new(0)).collect(),
             made: AtomicU64::new(0),
+            serving: AtomicBool::new(false),
             shards: RwLock::default(),
             clustered,
         })
@@ -74,6 +80,9 @@ impl Supervisor {
         let failures = &self.failures[domain % self.failures.len()];
         // Relaxed, all: a heuristic; an extra or a late renewal harms nobody.
         if success {
+            if !self.serving.load(Ordering::Relaxed) {
+                self.serving.store(true, Ordering::Relaxed);
+            }
             if failures.load(Ordering::Relaxed) != 0 {
                 failures.store(0, Ordering::Relaxed);
             }
@@ -89,6 +98,27 @@ impl Supervisor {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .domain(key)
+    }
+
+    /// A connection to a cluster with a silent primary would stall for it again
+    /// and again, and with it the requests for the others. The old connection
+    /// does not, so a new one must reach every primary.
+    async fn is_whole(&self, connection: &Connection) -> bool {
+        let mut connection = connection.clone();
+        let asked = tokio::time::timeout(self.connect_within, connection.reaches_everyone()).await;
+        matches!(asked, Ok(Ok(true)))
+    }
+
+    async fn take(&self, connection: Connection) {
+        if self.clustered {
+            let learning = self.learn_shards(connection.clone());
+            let _late_is_harmless = tokio::time::timeout(self.connect_within, learning).await;
+        }
+        self.current.send_replace(Some(connection.clone()));
+        // Relaxed: a statistic.
+        if self.made.fetch_add(1, Ordering::Relaxed) == 0 {
+            tokio::spawn(settings::warn_of(connection, self.clustered));
+        }
     }
 
     /// Learns which slots belong together.
@@ -136,24 +166,23 @@ impl Drop for Making {
 }
 
 async fn make(making: Making, mut pause: Duration) {
+    let mut idle_attempts = 0;
     loop {
         tokio::time::sleep(pause).await;
         let Some(supervisor) = making.0.upgrade() else {
             return;
         };
+        // Relaxed, both: see `record`.
+        supervisor.serving.store(false, Ordering::Relaxed);
         let made = tokio::time::timeout(supervisor.connect_within, (supervisor.connect)()).await;
         if let Ok(Ok(connection)) = made {
-            if supervisor.clustered {
-                let learning = supervisor.learn_shards(connection.clone());
-                let _late_is_harmless =
-                    tokio::time::timeout(supervisor.connect_within, learning).await;
+            let whole = supervisor.is_whole(&connection).await;
+            let old_serves = supervisor.serving.load(Ordering::Relaxed);
+            idle_attempts = if old_serves { 0 } else { idle_attempts + 1 };
+            // Callers may all be waiting for one silent primary for a moment.
+            if whole || idle_attempts > IDLE_ATTEMPTS || supervisor.current.borrow().is_none() {
+                return supervisor.take(connection).await;
             }
-            supervisor.current.send_replace(Some(connection.clone()));
-            // Relaxed: a statistic.
-            if supervisor.made.fetch_add(1, Ordering::Relaxed) == 0 {
-                tokio::spawn(settings::warn_of(connection, supervisor.clustered));
-            }
-            return;
         }
         drop(supervisor);
         pause = (pause * 2).clamp(PAUSE, LONGEST_PAUSE);

@@ -112,9 +112,7 @@ impl Picker for Formula {
         let score = |index: usize| (self.score)(candidates, cx, index);
         if self.all {
             // Ties at random.
-            let lot = |index: usize| {
-                (cx.random() ^ index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
-            };
+            let lot = |index: usize| mixed(cx.random().wrapping_add(index as u64));
             let before =
                 |a: &usize, b: &usize| score(*a).total_cmp(&score(*b)).then(lot(*a).cmp(&lot(*b)));
             return (0..n).min_by(before);
@@ -130,4 +128,13 @@ impl Picker for Formula {
             second
         })
     }
+}
+
+/// Spreads one number's bits over all 64 (the finalizer of SplitMix64): neighbours
+/// share nothing, so that no host wins ties more often than another.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

@@ -36,6 +36,9 @@ impl Cause {
     /// What panic mode overlooks: opinions about health, never orders.
     pub(crate) const HEALTH: u32 = Self::Unhealthy.bit() | Self::Ejected.bit();
 
+    /// The bits that causes use.
+    pub(crate) const ALL_BITS: u32 = 0b1_1111;
+
     /// Every cause counts.
     pub(crate) const ANY: u32 = u32::MAX;
 

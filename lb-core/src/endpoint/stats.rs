@@ -159,6 +159,7 @@ impl Stats {
     /// Sets or clears causes; `true` if that changed anything.
     pub(crate) fn set_causes(&self, bits: u32, on: bool, now: Instant) -> bool {
         let before = self.traffic.set(bits, on);
+        let bits = bits & Cause::ALL_BITS;
         let after = if on { before | bits } else { before & !bits };
         if before != 0 && after == 0 {
             self.available_from(now);
@@ -191,9 +192,19 @@ impl Stats {
     /// Folds one outcome into all that is known. The answer began: from now on
     /// the request is in flight, but nobody waits for it.
     pub(crate) fn observe(&self, outcome: Outcome, latency: Duration, now: Instant) {
-        let tick = self.fleet.tick(now);
+        self.answer();
+        self.learn(outcome, latency, now);
+    }
+
+    /// One request's answer began.
+    pub(crate) fn answer(&self) {
         // Relaxed: as `waiting`.
         self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Folds one outcome into what is known.
+    pub(crate) fn learn(&self, outcome: Outcome, latency: Duration, now: Instant) {
+        let tick = self.fleet.tick(now);
         match outcome {
             Outcome::Cancelled => return self.observe_cancelled(latency.as_secs_f64(), tick),
             Outcome::Accepted => self.accept(tick),

@@ -1,14 +1,21 @@
-//! Picks and requests in flight of one endpoint, in one word.
+//! Picks, requests in flight and the reasons against one endpoint, in one word.
 //!
-//! The low 24 bits count requests in flight, the high 40 bits count picks, so
-//! that one atomic addition counts both. More than 16 million requests at once
-//! on one endpoint would show in the picks until they end; nothing is lost.
+//! From the low end: 19 bits of requests in flight, 5 bits of causes, 40 bits of
+//! picks. One atomic addition counts a request *and* tells whether it may stay,
+//! because all changes of one word have one order: no request can slip in after
+//! a drain saw the endpoint idle.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
-const IN_FLIGHT_BITS: u32 = 24;
-const IN_FLIGHT: u64 = (1 << IN_FLIGHT_BITS) - 1;
-const PICK: u64 = 1 << IN_FLIGHT_BITS;
+const CAUSES_AT: u32 = 19;
+const PICKS_AT: u32 = 24;
+const IN_FLIGHT: u64 = (1 << CAUSES_AT) - 1;
+const CAUSES: u64 = (1 << (PICKS_AT - CAUSES_AT)) - 1;
+const PICK: u64 = 1 << PICKS_AT;
+
+/// No endpoint takes more requests at once than this (458,752): what is left of
+/// the 19 bits is for requests that come in and are refused at the same moment.
+const MOST_IN_FLIGHT: u32 = (1 << CAUSES_AT) - (1 << 16);
 
 /// The endpoint takes no request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,57 +24,55 @@ pub(crate) struct Refused {
     pub(crate) wake: bool,
 }
 
-/// Counters and the reasons against the endpoint, side by side on one cache line.
+/// Counters and causes of one endpoint.
 #[derive(Debug)]
-pub(crate) struct Traffic {
-    word: AtomicU64,
-    causes: AtomicU32,
+pub(crate) struct Traffic(AtomicU64);
+
+fn in_flight(word: u64) -> u32 {
+    (word & IN_FLIGHT) as u32
+}
+
+fn causes(word: u64) -> u32 {
+    ((word >> CAUSES_AT) & CAUSES) as u32
 }
 
 impl Traffic {
     pub(crate) fn new(causes: u32) -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            causes: AtomicU32::new(causes),
-        }
+        Self(AtomicU64::new((u64::from(causes) & CAUSES) << CAUSES_AT))
     }
 
     /// Requests in flight.
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
         // Relaxed: a figure for choosing. It orders no other memory.
-        (self.word.load(Ordering::Relaxed) & IN_FLIGHT) as u32
+        in_flight(self.0.load(Ordering::Relaxed))
     }
 
     /// Picks so far.
     #[inline]
     pub(crate) fn picks(&self) -> u64 {
         // Relaxed: a statistic.
-        self.word.load(Ordering::Relaxed) >> IN_FLIGHT_BITS
+        self.0.load(Ordering::Relaxed) >> PICKS_AT
     }
 
     /// The reasons against new requests, as [`Cause`](super::Cause) bits.
     #[inline]
     pub(crate) fn causes(&self) -> u32 {
         // Relaxed: `enter` looks again before a request counts.
-        self.causes.load(Ordering::Relaxed)
+        causes(self.0.load(Ordering::Relaxed))
     }
 
     /// Counts one more request, unless one of the causes in `mask` stands
     /// against it or `limit` requests are in flight already.
     ///
-    /// Counting comes first and looking second; [`set`](Self::set) followed by
-    /// [`is_idle`](Self::is_idle) does the reverse. With `SeqCst` on all four
-    /// one of the two sees the other, so that no request slips in after a
-    /// drain found the endpoint idle.
-    ///
     /// # Errors
     ///
-    /// [`Refused`] if it may not; neither count keeps a trace of it.
+    /// [`Refused`] if it may not; no count keeps a trace of it.
     #[inline]
     pub(crate) fn enter(&self, mask: u32, limit: u32) -> Result<(), Refused> {
-        let before = self.word.fetch_add(PICK + 1, Ordering::SeqCst) & IN_FLIGHT;
-        if self.causes.load(Ordering::SeqCst) & mask == 0 && before < u64::from(limit) {
+        // AcqRel: what the endpoint did before belongs before this request.
+        let before = self.0.fetch_add(PICK + 1, Ordering::AcqRel);
+        if causes(before) & mask == 0 && in_flight(before) < limit.min(MOST_IN_FLIGHT) {
             return Ok(());
         }
         // A drain may have seen this attempt as a request and wait for its end.
@@ -84,22 +89,27 @@ impl Traffic {
 
     #[inline]
     fn end(&self, counts: u64) -> bool {
-        let before = self.word.fetch_sub(counts, Ordering::SeqCst) & IN_FLIGHT;
-        before == 1 && self.causes.load(Ordering::SeqCst) != 0
+        // AcqRel: what this request did happens before whoever sees it gone.
+        let before = self.0.fetch_sub(counts, Ordering::AcqRel);
+        in_flight(before) == 1 && causes(before) != 0
     }
 
     /// Sets or clears causes; returns what stood before.
     pub(crate) fn set(&self, bits: u32, on: bool) -> u32 {
-        if on {
-            self.causes.fetch_or(bits, Ordering::SeqCst)
+        let bits = (u64::from(bits) & CAUSES) << CAUSES_AT;
+        // AcqRel: as `end`.
+        let before = if on {
+            self.0.fetch_or(bits, Ordering::AcqRel)
         } else {
-            self.causes.fetch_and(!bits, Ordering::SeqCst)
-        }
+            self.0.fetch_and(!bits, Ordering::AcqRel)
+        };
+        causes(before)
     }
 
-    /// Nothing in flight. Ordered after a preceding [`set`](Self::set).
+    /// Nothing in flight.
     pub(crate) fn is_idle(&self) -> bool {
-        self.word.load(Ordering::SeqCst) & IN_FLIGHT == 0
+        // Acquire: what the requests did is done when they are seen gone.
+        in_flight(self.0.load(Ordering::Acquire)) == 0
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    hash::Hash,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use futures_core::Stream;
+use tower::discover::Discover;
 
 use crate::{
     candidates::Rules,
@@ -18,6 +20,7 @@ use crate::{
     policy::{Policy, PolicyConfig},
     pool::{
         Change, Pool, Shared,
+        discover::Collect,
         lease::Observers,
         members::Members,
         snapshot::Snapshot,
@@ -80,6 +83,17 @@ impl PoolBuilder {
     ) -> Self {
         self.discover = Some(Box::pin(sets));
         self
+    }
+
+    /// As [`discover`](Self::discover), from single changes: any
+    /// [`tower::discover::Discover`] whose services name endpoints. Default: none.
+    pub fn discover_changes<D>(self, changes: D) -> Self
+    where
+        D: Discover + Send + 'static,
+        D::Key: Hash + Eq + Send,
+        D::Service: Into<EndpointSpec>,
+    {
+        self.discover(Collect::new(changes))
     }
 
     /// Who gets the next request. Default: [`LeastRequest`](crate::policy::LeastRequest).
@@ -175,10 +189,11 @@ impl PoolBuilder {
         let fleet = Arc::new(Fleet::new(start, self.latency_decay));
         let mut members = Members::default();
         members.replace(self.specs, &fleet, start)?;
-        let snapshot = Snapshot::build(Arc::default(), self.rules, &self.policy);
+        let snapshot = Snapshot::build(Arc::default(), self.rules, &self.policy, None);
         let change = Change {
             policy: self.policy,
             members,
+            shadow: None,
         };
         let mut failed = None;
         let shared = Arc::new_cyclic(|weak| {
@@ -203,7 +218,7 @@ impl PoolBuilder {
         if let Some(error) = failed {
             return Err(error);
         }
-        shared.rebuild(&shared.change());
+        shared.rebuild(&mut shared.change());
         let pool = Pool { shared };
         if let Some(check) = self.health {
             let checks = check.start(&pool)?;

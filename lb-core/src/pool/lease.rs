@@ -1,11 +1,19 @@
 //! One request at one endpoint.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use arc_swap::ArcSwap;
 
 use crate::{
     endpoint::{Endpoint, Observation, Observer, Outcome},
+    pool::shadow::ShadowLease,
     report::LoadReport,
 };
 
@@ -18,11 +26,17 @@ pub struct Lease {
     started: Instant,
     recorded: bool,
     observers: Option<Arc<Observers>>,
+    shadow: Option<ShadowLease>,
 }
 
 impl Lease {
     #[inline]
-    pub(crate) fn new(endpoint: Arc<Endpoint>, observers: &Arc<Observers>, now: Instant) -> Self {
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
+        observers: &Arc<Observers>,
+        shadow: Option<ShadowLease>,
+        now: Instant,
+    ) -> Self {
         // Without an observer there is nothing to share, nor a counter to fight over.
         let observers = observers.any().then(|| Arc::clone(observers));
         Self {
@@ -30,6 +44,7 @@ impl Lease {
             started: now,
             recorded: false,
             observers,
+            shadow,
         }
     }
 
@@ -54,6 +69,9 @@ impl Lease {
         }
         let latency = now.saturating_duration_since(self.started);
         self.endpoint.stats.observe(outcome, latency, now);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.record(outcome, latency, now);
+        }
         if let Some(observers) = &self.observers {
             observers.tell(
                 &self.endpoint,
@@ -65,9 +83,7 @@ impl Lease {
             );
         }
     }
-}
 
-impl Lease {
     /// Takes in the load report that came with the response. Record the
     /// outcome first: work that this response accepted is in its report.
     pub fn report(&self, report: &LoadReport, now: Instant) {
@@ -92,23 +108,28 @@ impl fmt::Debug for Lease {
 
 /// Who is told outcomes.
 #[derive(Default)]
-pub(crate) struct Observers(ArcSwap<Vec<Arc<dyn Observer>>>);
+pub(crate) struct Observers {
+    all: ArcSwap<Vec<Arc<dyn Observer>>>,
+    any: AtomicBool,
+}
 
 impl Observers {
     pub(crate) fn add(&self, observer: &Arc<dyn Observer>) {
-        self.0.rcu(|before| {
+        self.all.rcu(|before| {
             let mut all = Vec::clone(before);
             all.push(Arc::clone(observer));
             all
         });
+        self.any.store(true, Ordering::Relaxed);
     }
 
     fn any(&self) -> bool {
-        !self.0.load().is_empty()
+        // Relaxed: who observes from now on may miss a request in motion.
+        self.any.load(Ordering::Relaxed)
     }
 
     fn tell(&self, endpoint: &Endpoint, observation: &Observation) {
-        for observer in self.0.load().iter() {
+        for observer in self.all.load().iter() {
             observer.observed(endpoint, observation);
         }
     }

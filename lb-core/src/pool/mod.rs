@@ -27,10 +27,12 @@
 //! ```
 
 mod builder;
+mod discover;
 mod drain;
 mod explain;
 mod lease;
 mod members;
+mod shadow;
 mod snapshot;
 mod status;
 mod watch;
@@ -52,7 +54,9 @@ use crate::{
     observe,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
-    pool::{lease::Observers, members::Members, snapshot::Snapshot, watch::Watcher},
+    pool::{
+        lease::Observers, members::Members, shadow::Shadow, snapshot::Snapshot, watch::Watcher,
+    },
     report::LoadReport,
 };
 
@@ -61,6 +65,7 @@ pub use self::{
     drain::Drained,
     explain::{Exclusion, Explanation, Opinion},
     lease::Lease,
+    shadow::{ShadowReport, ShadowShare},
     status::{EndpointStatus, PoolStatus, State},
 };
 
@@ -93,6 +98,7 @@ pub(crate) struct Shared {
 struct Change {
     policy: PolicyConfig,
     members: Members,
+    shadow: Option<Shadow>,
 }
 
 impl Pool {
@@ -116,7 +122,14 @@ impl Pool {
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
         let snapshot = self.shared.snapshot.load();
         match snapshot.pick(cx) {
-            Some(endpoint) => Ok(Lease::new(endpoint, &self.shared.observers, cx.now)),
+            Some(index) => {
+                let shadow = snapshot
+                    .shadow
+                    .as_ref()
+                    .and_then(|shadow| shadow.pick(cx, index));
+                let endpoint = Arc::clone(&snapshot.candidates.entries[index].endpoint);
+                Ok(Lease::new(endpoint, &self.shared.observers, shadow, cx.now))
+            }
             None => Err(no_endpoint(snapshot.candidates.len())),
         }
     }
@@ -153,6 +166,7 @@ impl Pool {
         Ok(Lease::new(
             Arc::clone(&entry.endpoint),
             &self.shared.observers,
+            None,
             cx.now,
         ))
     }
@@ -182,7 +196,7 @@ impl Pool {
         policy.check()?;
         let mut change = self.shared.change();
         change.policy = policy;
-        self.shared.rebuild(&change);
+        self.shared.rebuild(&mut change);
         Ok(())
     }
 
@@ -190,6 +204,29 @@ impl Pool {
     #[must_use]
     pub fn policy(&self) -> PolicyConfig {
         self.shared.change().policy.clone()
+    }
+
+    /// Runs a second policy on the live traffic from now on; it decides nothing.
+    /// `None` ends it. See [`shadow_report`](Self::shadow_report).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the policy's settings cannot work; nothing changes then.
+    pub fn set_shadow(&self, policy: Option<PolicyConfig>) -> Result<(), ConfigError> {
+        if let Some(policy) = &policy {
+            policy.check()?;
+        }
+        let mut change = self.shared.change();
+        change.shadow = policy.map(|policy| Shadow::new(policy, clock::now(), &self.shared.fleet));
+        self.shared.rebuild(&mut change);
+        Ok(())
+    }
+
+    /// How the shadow policy would have shared the traffic since it was set;
+    /// `None` without one.
+    #[must_use]
+    pub fn shadow_report(&self) -> Option<ShadowReport> {
+        self.shared.change().shadow.as_ref().map(Shadow::report)
     }
 
     /// Changes one weight until the next [`set_endpoints`](Self::set_endpoints)
@@ -202,7 +239,7 @@ impl Pool {
         let mut change = self.shared.change();
         let known = change.members.set_weight(id, weight);
         if known {
-            self.shared.rebuild(&change);
+            self.shared.rebuild(&mut change);
         }
         known
     }
@@ -361,23 +398,25 @@ impl Shared {
     pub(crate) fn set_endpoints(&self, specs: Vec<EndpointSpec>) -> Result<(), ConfigError> {
         let mut change = self.change();
         change.members.replace(specs, &self.fleet, clock::now())?;
-        self.rebuild(&change);
+        self.rebuild(&mut change);
         Ok(())
     }
 
     /// A new snapshot of the members as they are now, with a new picker.
-    fn rebuild(&self, change: &Change) {
-        let entries = change
+    fn rebuild(&self, change: &mut Change) {
+        let entries: Arc<[Entry]> = change
             .members
             .iter()
             .map(|endpoint| self.entry(endpoint))
             .collect();
-        self.install(Snapshot::build(entries, self.rules, &change.policy));
+        let shadow = change.shadow.as_mut();
+        let shadow = shadow.map(|shadow| shadow.build(&entries, self.rules, clock::now()));
+        self.install(Snapshot::build(entries, self.rules, &change.policy, shadow));
     }
 
     /// The same members with their availability as it is now.
     fn refresh(&self) {
-        let refreshed = self.snapshot.load().refreshed();
+        let refreshed = self.snapshot.load().refreshed(clock::now());
         self.install(refreshed);
     }
 

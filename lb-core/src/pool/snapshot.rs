@@ -1,12 +1,13 @@
 //! Members and picker of one moment.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
 
 use crate::{
     candidates::{Candidates, Entry, Rules},
-    endpoint::{Cause, Endpoint, EndpointId},
+    endpoint::{Cause, EndpointId},
     pick::{PickCx, Picker},
     policy::{Policy, PolicyConfig, PriorityTiers},
+    pool::shadow::ShadowPick,
 };
 
 /// Members and the picker built for them. Immutable.
@@ -16,11 +17,17 @@ pub(crate) struct Snapshot {
     pub(crate) policy: String,
     /// The picker wants to know how long requests wait.
     timed: bool,
+    pub(crate) shadow: Option<ShadowPick>,
     by_id: Arc<HashMap<EndpointId, u32>>,
 }
 
 impl Snapshot {
-    pub(crate) fn build(entries: Arc<[Entry]>, rules: Rules, policy: &PolicyConfig) -> Self {
+    pub(crate) fn build(
+        entries: Arc<[Entry]>,
+        rules: Rules,
+        policy: &PolicyConfig,
+        shadow: Option<ShadowPick>,
+    ) -> Self {
         let by_id = entries
             .iter()
             .zip(0u32..)
@@ -40,22 +47,27 @@ impl Snapshot {
             picker,
             policy: policy.name().to_owned(),
             timed,
+            shadow,
             by_id: Arc::new(by_id),
         }
     }
 
     /// The same members with their availability as it is now.
-    pub(crate) fn refreshed(&self) -> Self {
+    pub(crate) fn refreshed(&self, now: Instant) -> Self {
         let candidates = self.candidates.refreshed();
         let picker = self
             .picker
             .refresh(&candidates)
             .unwrap_or_else(|| Arc::clone(&self.picker));
         Self {
-            candidates,
             picker,
             policy: self.policy.clone(),
             timed: self.timed,
+            shadow: self
+                .shadow
+                .as_ref()
+                .map(|shadow| shadow.refreshed(&candidates, now)),
+            candidates,
             by_id: Arc::clone(&self.by_id),
         }
     }
@@ -69,32 +81,29 @@ impl Snapshot {
     /// Chooses, and counts the request. A choice that became impossible in the
     /// meantime (full, draining) is made again a few times, then any will do.
     #[inline]
-    pub(crate) fn pick(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
+    pub(crate) fn pick(&self, cx: &PickCx<'_>) -> Option<usize> {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
             let index = self.picker.pick(&self.candidates, cx)?;
-            if let Some(endpoint) = self.enter(index, cx) {
-                return Some(endpoint);
+            if self.enter(index, cx) {
+                return Some(index);
             }
         }
         self.pick_any(cx)
     }
 
     #[inline]
-    fn enter(&self, index: usize, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
-        let entry = self.candidates.entries.get(index)?;
+    fn enter(&self, index: usize, cx: &PickCx<'_>) -> bool {
         let timed = self.timed.then_some(cx.now);
-        entry
-            .stats
-            .enter(!Cause::HEALTH, entry.room, timed)
-            .then(|| Arc::clone(&entry.endpoint))
+        let entry = self.candidates.entries.get(index);
+        entry.is_some_and(|entry| entry.stats.enter(!Cause::HEALTH, entry.room, timed))
     }
 
     #[cold]
-    fn pick_any(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
+    fn pick_any(&self, cx: &PickCx<'_>) -> Option<usize> {
         (0..self.candidates.len())
             .filter(|index| self.candidates.admits_cold(*index, cx))
-            .find_map(|index| self.enter(index, cx))
+            .find(|index| self.enter(*index, cx))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -54,6 +55,7 @@ pub(crate) struct Stream {
     /// The endpoint answers while the client still sends.
     pub(crate) upload: Option<Box<dyn Continued>>,
     pub(crate) inner: Arc<Inner>,
+    pub(crate) stall_limit: Duration,
     pub(crate) stall: Option<Pin<Box<Sleep>>>,
 }
 
@@ -171,7 +173,7 @@ impl Stream {
     }
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.inner.config.timeouts.body;
+        let limit = self.stall_limit;
         let stall = self.stall.get_or_insert_with(|| {
             Box::pin(tokio::time::sleep_until(Instant::from_std(
                 clock::now() + limit,

@@ -17,12 +17,14 @@ use super::body::{ProxyBody, Stream};
 use super::error::ProxyError;
 use super::explain::Explanation;
 use super::handover::Handover;
+use super::route::RouteIndex;
 use super::rules::head::{Client, write_head};
 use super::rules::replay::{Progress, may_replay};
 use super::rules::request::{BodyHint, Plan, plan};
 use super::rules::response::{Answer, strip};
 use super::rules::{host, path};
 use super::service::Inner;
+use super::timeouts::Timeouts;
 use super::upstream::answer::{AnswerError, AnswerReader, Read};
 use super::upstream::body::BodyReader;
 use super::upstream::connection::Connection;
@@ -63,6 +65,7 @@ enum Link {
 /// A request on its way to an answer.
 pub(crate) struct Exchange<B: Body> {
     inner: Arc<Inner>,
+    route: RouteIndex,
     method: Method,
     /// The request's fields; the answer's after it came.
     fields: HeaderMap,
@@ -102,7 +105,9 @@ where
             exact: body.size_hint().exact(),
         };
         let extended = Handover::is_extended_connect(&head);
-        let plan = plan(&head, hint, extended, &config.limits)?;
+        let route = config.routes.find(head.uri.path());
+        let policy = config.routes.get(route);
+        let plan = plan(&head, hint, extended, &policy.limits)?;
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
         }
@@ -120,7 +125,7 @@ where
         let mut upload = Upload::new(
             body,
             plan.framing,
-            config.limits.body_bytes,
+            policy.limits.body_bytes,
             plan.expects_continue,
         );
         write_head(upload.head(), &head, &plan, authority, client);
@@ -129,6 +134,7 @@ where
         } = head;
         let mut exchange = Self {
             inner: Arc::clone(inner),
+            route,
             method: if plan.tunnel { Method::GET } else { method },
             fields: headers,
             plan,
@@ -140,7 +146,7 @@ where
             reader: AnswerReader::default(),
             tried: Vec::new(),
             explanation,
-            attempts: config.attempts,
+            attempts: policy.attempts,
             deaf: false,
             progress: 0,
         };
@@ -209,9 +215,13 @@ where
         })
     }
 
+    fn timeouts(&self) -> &Timeouts {
+        &self.inner.config.routes.get(self.route).timeouts
+    }
+
     /// What a pending exchange waits for, and how long it may.
     pub(crate) fn phase(&self) -> (Phase, Duration) {
-        let limits = &self.inner.config.timeouts;
+        let limits = self.timeouts();
         match self.link {
             Link::Waiting(_, longest) => (Phase::Return, longest),
             Link::None | Link::Connecting(_) => (Phase::Connect, limits.connect),
@@ -256,7 +266,7 @@ where
 
     fn connect(&mut self, lease: Lease, now: Instant) {
         let uri = lease.endpoint().uri();
-        let idle = self.inner.config.timeouts.idle;
+        let idle = self.inner.config.idle;
         self.link = match self.inner.idle.take(uri, idle, now) {
             Some(connection) => Link::Open(connection),
             None => Link::Connecting(Box::pin(Connection::open(uri.clone(), now))),
@@ -377,6 +387,7 @@ where
             reusable,
             upload: upload.map(|upload| Box::new(upload) as _),
             inner: Arc::clone(&self.inner),
+            stall_limit: self.timeouts().body,
             stall: None,
         })
     }
@@ -405,7 +416,7 @@ where
         self.bind(lease.endpoint(), &mut fields);
         *response.headers_mut() = fields;
         *response.status_mut() = handover.answer(response.headers_mut());
-        let idle = self.inner.config.timeouts.tunnel;
+        let idle = self.timeouts().tunnel;
         self.inner.tunnels.spawn(handover.run(
             connection.stream,
             early,

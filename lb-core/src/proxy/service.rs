@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Extensions, Request, Response};
 use http_body::Body;
@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::exchange::{Choice, Exchange};
 use super::future::ResponseFuture;
 use super::observe::Metrics;
+use super::route::{RoutePolicy, Routes};
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::IdleConnections;
@@ -46,10 +47,10 @@ pub(crate) struct Inner {
 
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) routes: Routes,
+    /// How long unused connections are kept.
+    pub(crate) idle: Duration,
     pub(crate) trusted: TrustedProxies,
-    pub(crate) attempts: u8,
     pub(crate) normal_paths: bool,
     pub(crate) tls: bool,
     pub(crate) explain_key: Option<Arc<str>>,
@@ -62,10 +63,9 @@ impl ReverseProxy {
 
     pub(crate) fn new(pool: Pool) -> Self {
         let config = Config {
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
+            routes: Routes::default(),
+            idle: Timeouts::default().idle,
             trusted: TrustedProxies::default(),
-            attempts: 3,
             normal_paths: false,
             tls: false,
             explain_key: None,
@@ -89,13 +89,16 @@ impl ReverseProxy {
     /// What a request may measure. Default: [`Limits::default`].
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
-        self.with(|config| config.limits = limits)
+        self.with(|config| config.routes.common().limits = limits)
     }
 
     /// How long each phase may take. Default: [`Timeouts::default`].
     #[must_use]
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        self.with(|config| config.timeouts = timeouts)
+        self.with(|config| {
+            config.idle = timeouts.idle;
+            config.routes.common().timeouts = timeouts;
+        })
     }
 
     /// Whose forwarding fields are believed. Default: nobody's.
@@ -109,7 +112,33 @@ impl ReverseProxy {
     /// counts as 1.
     #[must_use]
     pub fn attempts(self, attempts: u8) -> Self {
-        self.with(|config| config.attempts = attempts.max(1))
+        self.with(|config| config.routes.common().attempts = attempts.max(1))
+    }
+
+    /// Other rules for paths below `prefix`, which ends where a segment ends; of
+    /// several the longest counts. `change` starts from what is set for all, so
+    /// set that first. How long unused connections are kept is the same for all.
+    ///
+    /// Paths are compared as they were sent: combine this with
+    /// [`only_normal_paths`](Self::only_normal_paths).
+    ///
+    /// ```
+    /// use lb_core::proxy::Limits;
+    ///
+    /// let pool = lb_core::Pool::builder("app").endpoints(["http://127.0.0.1:8001"]).build()?;
+    /// let proxy = pool.reverse_proxy().limits(Limits::default().body_bytes(Some(1 << 20))).route(
+    ///     "/uploads",
+    ///     |policy| policy.limits(Limits::default().body_bytes(Some(50 << 20))).attempts(1),
+    /// );
+    /// # Ok::<(), lb_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn route(
+        self,
+        prefix: impl Into<String>,
+        change: impl FnOnce(RoutePolicy) -> RoutePolicy,
+    ) -> Self {
+        self.with(|config| config.routes.add(prefix.into(), change))
     }
 
     /// Refuses paths that are not in normal form, see
@@ -273,7 +302,7 @@ impl Inner {
     pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Instant) {
         if endpoint.stats().causes() & !Cause::Draining.bit() == 0 {
             self.idle
-                .put(endpoint.uri(), connection, self.config.timeouts.idle, now);
+                .put(endpoint.uri(), connection, self.config.idle, now);
         } else {
             self.idle.close(endpoint.uri());
         }

@@ -164,3 +164,33 @@ async fn a_client_that_leaves_stops_counting() {
     drop(client);
     until("released", || stats.stats().in_flight() == 0).await;
 }
+
+#[tokio::test]
+async fn paths_have_rules_of_their_own() {
+    use lb_core::proxy::Limits;
+    let broken = Origin::start(|_| Reply::Close(Vec::new()));
+    let origin = Origin::saying("ok");
+    let proxy = pool(&[broken.url(), origin.url()])
+        .reverse_proxy()
+        .limits(Limits::default().body_bytes(Some(4)))
+        .route("/uploads", |policy| {
+            policy.limits(Limits::default()).attempts(1)
+        });
+    let gateway = serve(proxy).await;
+    let put =
+        |path: &str| format!("PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    let refused = Client::connect(gateway).await.ask(put("/small")).await;
+    assert_eq!(refused.status, 413);
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        statuses.push(
+            Client::connect(gateway)
+                .await
+                .ask(put("/uploads/1"))
+                .await
+                .status,
+        );
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 502], "one attempt each, in turn");
+}

@@ -48,18 +48,22 @@
 //! # Ok(()) }
 //! ```
 
+mod acquire;
 mod books;
 mod choose;
 mod config;
 mod demand;
 mod device;
 mod explain;
+mod permit;
 mod scheduler;
 mod share;
 mod tenant;
 
+pub use acquire::Acquire;
 pub use config::{Builder, InvalidConfig};
 pub use demand::{Demand, Refused, Ticket};
 pub use explain::{Explanation, WaitReason};
+pub use permit::{Permit, Revoked};
 pub use scheduler::{Grant, Scheduler};
-pub use share::{Acquire, FairShare, Permit, Revoked};
+pub use share::FairShare;

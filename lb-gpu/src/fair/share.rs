@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::acquire::{Acquire, Step};
 use super::config::Builder;
 use super::demand::{Demand, Refused, Ticket};
 use super::explain::Explanation;
@@ -25,51 +24,22 @@ pub struct FairShare {
     state: Arc<Mutex<State>>,
 }
 
-struct State {
-    scheduler: Scheduler,
-    waiters: BTreeMap<Ticket, Waiter>,
-    permits: BTreeMap<Ticket, PermitState>,
+pub(super) struct State {
+    pub(super) scheduler: Scheduler,
+    pub(super) waiters: BTreeMap<Ticket, Waiter>,
+    pub(super) permits: BTreeMap<Ticket, PermitState>,
 }
 
 /// A request between being queued and being picked up.
-enum Waiter {
+pub(super) enum Waiter {
     Waiting(Option<Waker>),
     Granted(DeviceId),
 }
 
 #[derive(Default)]
-struct PermitState {
-    revoked: bool,
-    waker: Option<Waker>,
-}
-
-/// Waits for a permit. The request is queued already; dropping this takes it
-/// back, at whatever point.
-#[must_use = "dropping this takes the request back"]
-pub struct Acquire {
-    share: FairShare,
-    step: Step,
-}
-
-enum Step {
-    Refused(Refused),
-    Queued(Ticket),
-    Done,
-}
-
-/// The right to use its slots on its device. Dropping it gives them back.
-#[must_use = "the slots are given back when this is dropped"]
-pub struct Permit {
-    share: FairShare,
-    ticket: Ticket,
-    device: DeviceId,
-}
-
-/// Resolves when the device of a permit became unfit.
-#[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub struct Revoked<'a> {
-    permit: &'a Permit,
+pub(super) struct PermitState {
+    pub(super) revoked: bool,
+    pub(super) waker: Option<Waker>,
 }
 
 // === impl FairShare ===
@@ -179,7 +149,7 @@ impl FairShare {
 
     /// Runs one change, hands out what became free, and wakes who got it after
     /// the lock is gone.
-    fn change<T>(&self, now: Instant, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(&self, now: Instant, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let outcome = change(&mut state);
         let (wakers, waits) = state.hand_out(now);
@@ -191,7 +161,7 @@ impl FairShare {
         outcome
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // No code of a caller runs under this lock, so nothing can poison it
         // halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -226,10 +196,15 @@ impl State {
         (wakers, waits)
     }
 
-    /// The device that was granted; otherwise leaves a waker behind.
-    fn pick_up(&mut self, ticket: Ticket, waker: Waker) -> Option<DeviceId> {
+    /// The device that was granted; otherwise leaves the waker behind, and the
+    /// one from before in its place.
+    pub(super) fn pick_up(
+        &mut self,
+        ticket: Ticket,
+        waker: &mut Option<Waker>,
+    ) -> Option<DeviceId> {
         if let Some(Waiter::Waiting(slot)) = self.waiters.get_mut(&ticket) {
-            *slot = Some(waker);
+            std::mem::swap(slot, waker);
             return None;
         }
         match self.waiters.remove(&ticket) {
@@ -244,127 +219,8 @@ impl State {
         permit.waker.take()
     }
 
-    fn release(&mut self, ticket: Ticket, now: Instant) {
-        self.permits.remove(&ticket);
+    pub(super) fn release(&mut self, ticket: Ticket, now: Instant) -> Option<PermitState> {
         self.scheduler.release(ticket, now);
-    }
-}
-
-// === impl Acquire ===
-
-impl Future for Acquire {
-    type Output = Result<Permit, Refused>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let ticket = match std::mem::replace(&mut this.step, Step::Done) {
-            Step::Queued(ticket) => ticket,
-            Step::Refused(refused) => return Poll::Ready(Err(refused)),
-            // Polled after completion: nothing will ever come.
-            Step::Done => return Poll::Pending,
-        };
-        // Cloned outside the lock: it is somebody else's code.
-        let waker = cx.waker().clone();
-        match this.share.lock().pick_up(ticket, waker) {
-            Some(device) => Poll::Ready(Ok(Permit {
-                share: this.share.clone(),
-                ticket,
-                device,
-            })),
-            None => {
-                this.step = Step::Queued(ticket);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Acquire {
-    fn drop(&mut self) {
-        let Step::Queued(ticket) = self.step else {
-            return;
-        };
-        let now = clock::now();
-        self.share
-            .change(now, |state| match state.waiters.remove(&ticket) {
-                Some(Waiter::Granted(_)) => state.release(ticket, now),
-                Some(Waiter::Waiting(_)) | None => {
-                    state.scheduler.cancel(ticket, now);
-                }
-            });
-    }
-}
-
-impl fmt::Debug for Acquire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = match &self.step {
-            Step::Refused(_) => "refused",
-            Step::Queued(_) => "queued",
-            Step::Done => "done",
-        };
-        f.debug_struct("Acquire")
-            .field("step", &step)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Permit ===
-
-impl Permit {
-    /// Where to work.
-    #[must_use]
-    pub fn device(&self) -> &DeviceId {
-        &self.device
-    }
-
-    /// `true` once the device became unfit while this permit was out. Work on it
-    /// should stop; the permit is still to be dropped.
-    #[must_use]
-    pub fn is_revoked(&self) -> bool {
-        self.share
-            .lock()
-            .permits
-            .get(&self.ticket)
-            .is_some_and(|permit| permit.revoked)
-    }
-
-    /// Resolves when the device becomes unfit: select on it beside the work.
-    pub fn revoked(&self) -> Revoked<'_> {
-        Revoked { permit: self }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let now = clock::now();
-        self.share
-            .change(now, |state| state.release(self.ticket, now));
-    }
-}
-
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("ticket", &self.ticket)
-            .field("device", &self.device)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Revoked ===
-
-impl Future for Revoked<'_> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let waker = cx.waker().clone();
-        let mut state = self.permit.share.lock();
-        match state.permits.get_mut(&self.permit.ticket) {
-            Some(permit) if !permit.revoked => {
-                permit.waker = Some(waker);
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        }
+        self.permits.remove(&ticket)
     }
 }

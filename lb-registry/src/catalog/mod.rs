@@ -33,6 +33,7 @@
 //! # Ok::<(), lb_registry::catalog::CatalogError>(())
 //! ```
 
+mod alias;
 mod check;
 mod definition;
 mod index;

@@ -5,18 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::ConsulConfigError;
-use crate::RegistryError;
+use crate::http_client::{MOST_BYTES, Origin};
+use crate::{InvalidUrl, RegistryError};
 
 /// How long anything but a blocking query may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-const CONNECT: Duration = Duration::from_secs(2);
-const IDLE: Duration = Duration::from_secs(30);
-const MOST_BYTES: usize = 16 * 1024 * 1024;
 const QUOTED: usize = 200;
 const SAFE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -26,9 +21,8 @@ const SAFE: &AsciiSet = &NON_ALPHANUMERIC
 
 #[derive(Clone)]
 pub(super) struct Client {
-    pub(super) base: String,
+    pub(super) origin: Origin,
     pub(super) token: Option<String>,
-    hyper: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
 /// An answer of whatever status.
@@ -47,26 +41,10 @@ pub(super) fn encode(text: &str) -> String {
 // === impl Client ===
 
 impl Client {
-    pub(super) fn new(url: &str) -> Result<Self, ConsulConfigError> {
-        let invalid = || ConsulConfigError::Url(url.into());
-        let uri: http::Uri = url.parse().map_err(|_| invalid())?;
-        if uri.scheme_str() != Some("http")
-            || uri.host().is_none_or(str::is_empty)
-            || !matches!(uri.path(), "" | "/")
-        {
-            return Err(invalid());
-        }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT));
-        connector.set_nodelay(true);
-        let hyper = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
+    pub(super) fn new(url: &str) -> Result<Self, InvalidUrl> {
         Ok(Self {
-            base: url.trim_end_matches('/').into(),
+            origin: Origin::new(url)?,
             token: None,
-            hyper,
         })
     }
 
@@ -79,7 +57,7 @@ impl Client {
     ) -> Result<Answer, RegistryError> {
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.base));
+            .uri(format!("{}{path}", self.origin.base));
         if let Some(token) = &self.token {
             request = request.header("x-consul-token", token);
         }
@@ -103,7 +81,8 @@ impl Client {
         let unreachable =
             |error: Box<dyn std::error::Error + Send + Sync>| RegistryError::Unreachable(error);
         let response = self
-            .hyper
+            .origin
+            .connections
             .request(request)
             .await
             .map_err(|error| unreachable(error.into()))?;

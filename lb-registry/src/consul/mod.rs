@@ -45,7 +45,7 @@ use serde_json::json;
 
 use self::http::{Answer, Client};
 use crate::fail_static::Settings;
-use crate::{Discovery, Registration, Registry, RegistryError, Status, Watch};
+use crate::{Discovery, InvalidUrl, Registration, Registry, RegistryError, Status, Watch};
 
 const DEFAULT_URL: &str = "http://service-registry:8500";
 
@@ -63,15 +63,6 @@ struct Options {
     snapshots: Option<PathBuf>,
 }
 
-/// The settings make no sense.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConsulConfigError {
-    /// Not of the form `http://host:port`.
-    #[error("{0:?} is not a URL of the form http://host:port")]
-    Url(String),
-}
-
 // === impl Consul ===
 
 impl Consul {
@@ -79,8 +70,8 @@ impl Consul {
     ///
     /// # Errors
     ///
-    /// [`ConsulConfigError::Url`].
-    pub fn new(url: &str) -> Result<Self, ConsulConfigError> {
+    /// [`InvalidUrl`].
+    pub fn new(url: &str) -> Result<Self, InvalidUrl> {
         Ok(Self {
             client: Client::new(url)?,
             options: Options::default(),
@@ -92,8 +83,8 @@ impl Consul {
     ///
     /// # Errors
     ///
-    /// [`ConsulConfigError::Url`].
-    pub fn from_env() -> Result<Self, ConsulConfigError> {
+    /// [`InvalidUrl`].
+    pub fn from_env() -> Result<Self, InvalidUrl> {
         let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let consul = Self::new(
             variable("SERVICE_REGISTRY_URL")
@@ -142,7 +133,7 @@ impl Consul {
 impl fmt::Debug for Consul {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consul")
-            .field("url", &self.client.base)
+            .field("url", &self.client.origin.base)
             .finish_non_exhaustive()
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn start(client: Client, options: &Options, service: &str) -> Watch {
         service: service.to_owned(),
         feed,
         policies: None,
+        latest: 0,
     };
     let task = tokio::spawn(follower.run());
     Watch::new(latest, Some(AbortOnDrop(task.abort_handle())))
@@ -36,6 +37,8 @@ struct Follower {
     feed: Feed,
     /// What the token could do when it last worked.
     policies: Option<serde_json::Value>,
+    /// The index of the latest list; one that went back is one of a server that began anew.
+    latest: u64,
 }
 
 impl Follower {
@@ -124,6 +127,10 @@ impl Follower {
 
     /// A list that is empty because the token may not see it is a denial: a Consul with ACLs answers 200 and `[]`.
     async fn judge(&mut self, list: List) -> Answer {
+        if list.index < self.latest {
+            self.feed.lost_memory();
+        }
+        self.latest = list.index;
         if list.filtered {
             return Answer::Denied;
         }

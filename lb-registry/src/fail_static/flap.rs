@@ -15,8 +15,8 @@
 //!     flaps.came("a", now);
 //! }
 //! assert!(flaps.is_suppressed("a", now));
-//! flaps.tick(now + Duration::from_secs(120)); // two half-lives
-//! assert!(!flaps.is_suppressed("a", now + Duration::from_secs(120)));
+//! flaps.tick(now + Duration::from_secs(121)); // two half-lives and a little
+//! assert!(!flaps.is_suppressed("a", now + Duration::from_secs(121)));
 //! ```
 
 use std::collections::BTreeMap;

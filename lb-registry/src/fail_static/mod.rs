@@ -8,6 +8,7 @@
 //! | does not answer, answers 5xx, denies access         | stays, marked stale, for [`Settings::stale_max`]   |
 //! | says "nobody" after there was somebody              | stays until it says so again [`Settings::empty_grace`] later |
 //! | loses more than [`Settings::max_drop`] at once      | keeps the lost ones as warning for [`Settings::drop_grace`] |
+//! | has lost its memory ([`FailStatic::lost_memory`])    | keeps whatever it loses then as warning for [`Settings::drop_grace`] |
 //! | brings an instance back again and again             | leaves it out until it has calmed down ([`flap`])  |
 //! | says anything else                                  | follows at once                                    |
 //!
@@ -78,6 +79,7 @@ pub struct FailStatic {
     empty_since: Option<Instant>,
     doubted_since: Option<Instant>,
     denied: bool,
+    forgetful_until: Option<Instant>,
     flaps: Flaps,
 }
 
@@ -101,6 +103,7 @@ impl FailStatic {
             empty_since: None,
             doubted_since: None,
             denied: false,
+            forgetful_until: None,
         }
     }
 
@@ -108,6 +111,12 @@ impl FailStatic {
     pub fn assume(&mut self, instances: impl IntoIterator<Item = Arc<Instance>>, now: Instant) {
         self.accepted = keyed(instances);
         self.doubted_since = Some(now);
+    }
+
+    /// The registry has lost its memory: it was started anew or restored from a backup, and its members have yet to
+    /// register again. For the drop grace from now on, nothing that it loses is believed to be gone.
+    pub fn lost_memory(&mut self, now: Instant) {
+        self.forgetful_until = Some(now + self.settings.drop_grace);
     }
 
     /// Takes in an answer.
@@ -230,10 +239,11 @@ impl FailStatic {
             .collect();
         let too_many = lost.len() >= self.settings.min_drop
             && lost.len() as f64 > self.accepted.len() as f64 * self.settings.max_drop;
+        let suspicious = too_many || self.forgetful_until.is_some_and(|until| now < until);
         let until = now + self.settings.drop_grace;
         for instance in lost {
             self.flaps.left(&instance.id, now);
-            if too_many && !confirmed_empty {
+            if suspicious && !confirmed_empty {
                 self.held.insert(
                     instance.id.clone(),
                     Held {

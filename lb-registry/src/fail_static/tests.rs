@@ -76,6 +76,19 @@ fn when_most_instances_vanish_at_once_they_stay_as_warning_for_a_while() {
 }
 
 #[test]
+fn what_a_registry_without_memory_loses_stays_for_the_grace() {
+    let start = now();
+    let mut guard = FailStatic::new(Settings::default());
+    guard.observe(Answer::Instances(set(&[1, 2])), start);
+    guard.lost_memory(start);
+    guard.observe(Answer::Instances(vec![]), start);
+    guard.observe(Answer::Instances(set(&[1])), start + seconds(1));
+    assert_eq!(ids(&guard, start + seconds(1)), ["i1", "i2"]);
+    guard.tick(start + seconds(31));
+    assert_eq!(ids(&guard, start + seconds(31)), ["i1"]);
+}
+
+#[test]
 fn losing_a_few_is_believed_at_once() {
     let start = now();
     let mut guard = FailStatic::new(Settings::default());

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::reply::{Failure, Reply};
 use super::route::Check;
 use super::schema::{self, Schema};
-use super::{Call, decode};
+use super::{Call, decode_check};
 use crate::catalog::{CatalogError, CheckStatus};
 
 #[derive(Debug, Default, Deserialize)]
@@ -32,7 +32,7 @@ impl Call {
     }
 
     fn register_check(&self) -> Result<Reply, Failure> {
-        let raw = decode::check(&self.body)?;
+        let raw = decode_check::check(&self.body)?;
         if raw.name.is_empty() {
             return Err(Failure::bad("Missing check name"));
         }

@@ -45,6 +45,7 @@ mod body;
 mod builder;
 mod catalog;
 mod decode;
+mod decode_check;
 mod filter;
 mod health;
 mod kv;

@@ -103,13 +103,20 @@ async fn latencies(result: &Outcome) -> anyhow::Result<[Vec<Duration>; 3]> {
 }
 
 fn row(name: &str, times: &[Duration]) -> Vec<String> {
-    let cell = |share: f64| format!("{:.3} ms", quantile(times, share).as_secs_f64() * 1e3);
     let last = if times.len() > 1 {
-        cell(0.99)
+        text(quantile(times, 0.99))
     } else {
         "-".into()
     };
-    vec![name.to_owned(), cell(0.5), last]
+    vec![name.to_owned(), text(quantile(times, 0.5)), last]
+}
+
+fn text(time: Duration) -> String {
+    if time < Duration::from_millis(1) {
+        format!("{:.1} µs", time.as_secs_f64() * 1e6)
+    } else {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    }
 }
 
 fn quantile(sorted: &[Duration], share: f64) -> Duration {

@@ -10,6 +10,8 @@
 //! | `GET /simulations` | the newest hundred |
 //! | `GET /`, `/dashboard.js`, `/dashboard.css` | the page |
 //! | `GET /status`, `/events` | the same facts as JSON and as an event stream |
+//! | `/enterprise/scaling/**` | the [`scaling`] API |
+//! | `GET /metrics` | for Prometheus |
 //!
 //! A refusal is a [`Problem`]: what is wrong, where, and what to do about it.
 
@@ -17,6 +19,7 @@ mod dashboard;
 mod id;
 mod problem;
 mod progress;
+pub mod scaling;
 mod simulations;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no such path", hint)
     }
 
+    /// 404 below `/enterprise/scaling`.
+    pub async fn no_such_scaling_path() -> Self {
+        let hint = "GET load-balancer/status, instances, cache/stats, performance/summary, health; \
+                    POST load-balancer/configure, auto-scaling/configure, cache/clear";
+        Self::new(StatusCode::NOT_FOUND, "no such path or method", hint)
+    }
+
     /// 405 for a path of ours.
     pub async fn no_such_method() -> Self {
         let hint =

@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::ledger::{Ledger, Limits, MemoryLedger};
 use crate::wiring::results::CachedResults;
-use crate::wiring::specs;
+use crate::wiring::{keep, specs};
 
 const SPEC: &str = r#"{"inputs": {"x": {"distribution": "normal", "mean": 0, "std_dev": 1}}, "formula": "x", "iterations": 1000, "seed": 1}"#;
 
@@ -19,7 +19,11 @@ const SPEC: &str = r#"{"inputs": {"x": {"distribution": "normal", "mean": 0, "st
 fn routes() -> Router {
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(Limits { jobs: 8, active: 2 }));
     let results = CachedResults::new(Arc::clone(&ledger)).unwrap();
-    let jobs = Jobs::new(ledger, Arc::new(|_| None), results.keeper());
+    let jobs = Jobs::new(
+        ledger,
+        Arc::new(|_| None),
+        keep::keeper(results.cache.clone()),
+    );
     Api::new(jobs, Arc::new(specs::check), Arc::new(results)).routes()
 }
 

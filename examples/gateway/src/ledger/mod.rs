@@ -73,7 +73,7 @@ pub enum Submitted {
 /// Keeps jobs. In memory by default; a shared store lets several gateways serve one job.
 ///
 /// Every method may wait for a store. None of them is on the path of a proxied request.
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: std::fmt::Debug + Send + Sync + 'static {
     /// Takes a job in, or finds it.
     ///
     /// # Errors

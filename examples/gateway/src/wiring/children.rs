@@ -1,7 +1,9 @@
 //! Autoscaler -> processes. Instances are this very program under the subcommand `instance`; they
 //! register themselves, live as long as the lifeline, and count as ready once the registry knows.
 
+use std::future::ready;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,33 +33,26 @@ impl Children {
         let (before_start, known) = (registry.clone(), registry.clone());
         let command = move |slot| {
             // Who starts has no past: an earlier process of this name is gone.
-            let _in_memory = before_start
-                .deregister(&format!("sim-{slot}"))
-                .now_or_never();
+            let _in_memory = before_start.deregister(&name(slot)).now_or_never();
             self.command(slot)
         };
         LocalProcesses::new("sim", command)
             .ready(move |instance| {
                 let latest = known.watch(SERVICE).latest();
-                let ready = latest
-                    .get(&instance.id)
-                    .is_some_and(|one| one.status == Status::Passing);
-                std::future::ready(ready)
+                let one = latest.get(&instance.id);
+                ready(one.is_some_and(|one| one.status == Status::Passing))
             })
             .start_timeout(Duration::from_secs(20))
             .backoff(Duration::from_millis(300), Duration::from_secs(30))
     }
 
     fn command(&self, slot: u16) -> Command {
+        let (id, registry) = (name(slot), self.registry_uri.as_str());
         let mut command = Command::new(&self.program);
         command.args(["instance", "--leave-with-parent", "--threads", "1"]);
-        command.args([
-            "--id",
-            &format!("sim-{slot}"),
-            "--registry",
-            &self.registry_uri,
-        ]);
-        command.stdout(std::process::Stdio::null());
+        command
+            .args(["--id", &id, "--registry", registry])
+            .stdout(Stdio::null());
         // Ctrl-C in a terminal is for this process; it ends its children in order.
         command.process_group(0);
         if let Ok(stdin) = self.lifeline.stdin() {
@@ -65,6 +60,11 @@ impl Children {
         }
         command
     }
+}
+
+/// As the autoscaler names its instances.
+fn name(slot: u16) -> String {
+    format!("sim-{slot}")
 }
 
 #[cfg(test)]

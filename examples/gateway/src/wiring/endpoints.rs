@@ -7,6 +7,8 @@ use futures_util::{Stream, StreamExt as _};
 use lb_core::{EndpointSpec, Pool};
 use lb_registry::{Instance, Status, Watch};
 
+use super::weights::Weights;
+
 /// One registered instance as the balancer asks for it; nothing for one that must not be asked.
 #[must_use]
 pub fn endpoint(instance: &Instance) -> Option<EndpointSpec> {
@@ -35,12 +37,13 @@ fn sets(watch: Watch) -> impl Stream<Item = Vec<EndpointSpec>> + Send + 'static 
 }
 
 /// Makes the pool follow the registry until either ends.
-pub async fn follow(pool: Pool, watch: Watch) {
+pub async fn follow(pool: Pool, watch: Watch, weights: Weights) {
     let mut sets = pin!(sets(watch));
     while let Some(set) = sets.next().await {
         if let Err(error) = pool.set_endpoints(set) {
             tracing::warn!(%error, "an address that cannot be used; the last set stays");
         }
+        weights.apply(&pool);
     }
 }
 

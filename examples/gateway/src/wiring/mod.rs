@@ -9,6 +9,8 @@
 //! | autoscaler -> processes | [`children`] |
 //! | autoscaler -> balancer and registry, at scale-in | [`drain`] |
 //! | processes -> shutdown | [`shutdown`] |
+//! | operator -> balancer | [`weights`] |
+//! | jobs -> cache | [`keep`] |
 //! | cache in front of results | [`results`] |
 //! | simulation -> gateway: is this a specification? | [`specs`] |
 //! | GPU probe -> status | [`gpu`] |
@@ -18,12 +20,14 @@ pub mod children;
 pub mod drain;
 pub mod endpoints;
 pub mod gpu;
+pub mod keep;
 pub mod load;
 pub mod page;
 pub mod places;
 pub mod results;
 pub mod shutdown;
 pub mod specs;
+pub mod weights;
 
 /// The name under which instances register.
 pub const SERVICE: &str = "simulation";

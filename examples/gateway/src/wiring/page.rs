@@ -5,8 +5,6 @@ use lb_autoscale::run::Control;
 use lb_cache::Stats;
 use serde_json::{Value, json};
 
-use crate::ledger::JobView;
-
 /// The autoscaler, with the decisions that changed something, oldest first.
 #[must_use]
 pub fn scaling(control: &Control) -> Value {
@@ -51,8 +49,27 @@ pub fn cache(stats: &Stats) -> Value {
     })
 }
 
-/// The newest jobs.
-#[must_use]
-pub fn jobs(active: usize, newest: &[JobView]) -> Value {
-    json!({ "active": active, "newest": newest })
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lb_autoscale::Autoscaler;
+    use lb_autoscale::actuator::DryRun;
+
+    use super::*;
+    use crate::ledger::MemoryLedger;
+    use crate::wiring::load;
+
+    #[tokio::test]
+    async fn only_decisions_that_changed_something_are_shown() {
+        let source = load::source(Arc::new(MemoryLedger::default()));
+        let autoscaler = Autoscaler::new(load::spec().unwrap(), source, DryRun::new(1)).run();
+        autoscaler.next_decision().await;
+        autoscaler.poke();
+        autoscaler.next_decision().await;
+        let shown = scaling(&autoscaler);
+        assert_eq!(autoscaler.status().decisions.len(), 2);
+        assert_eq!(shown["decisions"].as_array().unwrap().len(), 1, "{shown}");
+        assert_eq!((&shown["min"], &shown["desired"]), (&json!(3), &json!(3)));
+    }
 }

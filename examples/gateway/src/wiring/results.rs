@@ -7,11 +7,10 @@ use lb_cache::{ConfigError, Policy, TieredCache};
 use std::sync::Arc;
 
 use crate::http::Results;
-use crate::jobs::OnResult;
 use crate::ledger::{JobId, JobSpec, Ledger, LedgerError, Outcome};
 
 /// The ledger's results behind a cache.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct CachedResults {
     /// The cache, for statistics and for the demonstration.
     pub cache: TieredCache<JobSpec, Outcome>,
@@ -29,29 +28,6 @@ impl CachedResults {
             .policy(Policy::results())
             .build()?;
         Ok(Self { cache, ledger })
-    }
-
-    /// Keeps every new result.
-    #[must_use]
-    pub fn keeper(&self) -> OnResult {
-        let cache = self.cache.clone();
-        Arc::new(move |spec, outcome| {
-            let cache = cache.clone();
-            async move {
-                if let Err(error) = cache.insert(spec, outcome).await {
-                    tracing::warn!(%error, "a result could not be kept");
-                }
-            }
-            .boxed()
-        })
-    }
-}
-
-impl std::fmt::Debug for CachedResults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CachedResults")
-            .field("cache", &self.cache)
-            .finish_non_exhaustive()
     }
 }
 

@@ -27,6 +27,21 @@ async fn a_polite_signal_ends_everything_with_success() {
 }
 
 #[tokio::test]
+async fn a_signal_in_the_middle_of_the_demonstration_ends_it_in_order() {
+    for (once, succeeds) in [(false, true), (true, false)] {
+        let mut arguments = vec!["--listen", "127.0.0.1:0"];
+        arguments.extend(once.then_some("--once"));
+        // Up to the heading of the first chapter.
+        let mut gateway = Process::start(&arguments, 4);
+        let children = gateway.children();
+        assert!(!children.is_empty());
+        gateway.signal("INT");
+        assert_eq!(gateway.ended().await.success(), succeeds);
+        assert!(!children.iter().any(|pid| runs(*pid)));
+    }
+}
+
+#[tokio::test]
 async fn a_dead_instance_is_replaced() {
     let gateway = Process::quiet();
     gateway.instances(3).await;

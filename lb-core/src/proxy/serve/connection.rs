@@ -1,7 +1,8 @@
 //! One client's connection: which version it speaks, and its life.
 
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -18,7 +19,7 @@ const PREFACE: &[u8] = b"PRI ";
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How connections of either version are served.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -44,56 +45,58 @@ impl Protocols {
 
     /// Serves one connection to its end; after an order to finish, only what
     /// has begun.
-    pub(super) async fn serve(self, stream: Paced, front: Front, orders: watch::Receiver<Order>) {
-        let served = match speaks_http2(&stream).await {
-            // Boxed: most connections speak HTTP/1.1 and need not hold its room.
-            Ok(true) => Box::pin(self.http2(stream, front, orders)).await,
-            Ok(false) => self.http1(stream, front, orders).await,
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        stream: Paced,
+        front: Front,
+        mut orders: watch::Receiver<Order>,
+    ) {
+        let http2 = match speaks_http2(&stream).await {
+            Ok(http2) => http2,
             Err(error) => {
                 tracing::debug!(%error, "a client left before it spoke");
                 return;
             }
         };
+        let stream = TokioIo::new(stream);
+        // Boxed: each takes the room of its own version, and only once.
+        let served = if http2 {
+            let connection = Box::pin(self.http2.serve_connection(stream, front));
+            drop(self);
+            drive(connection, &mut orders, |connection| {
+                connection.graceful_shutdown();
+            })
+            .await
+        } else {
+            let connection = Box::pin(self.http1.serve_connection(stream, front).with_upgrades());
+            drop(self);
+            drive(connection, &mut orders, |connection| {
+                connection.graceful_shutdown();
+            })
+            .await
+        };
         if let Err(error) = served {
             tracing::debug!(%error, "a client's connection ended");
         }
     }
+}
 
-    async fn http1(
-        self,
-        stream: Paced,
-        front: Front,
-        mut orders: watch::Receiver<Order>,
-    ) -> hyper::Result<()> {
-        let connection = self
-            .http1
-            .serve_connection(TokioIo::new(stream), front)
-            .with_upgrades();
-        let mut connection = pin!(connection);
-        tokio::select! {
-            biased;
-            served = connection.as_mut() => return served,
-            _ = orders.wait_for(|order| *order != Order::Serve) => {}
-        }
-        connection.as_mut().graceful_shutdown();
-        connection.await
+/// Drives a connection to its end, and asks it to finish when the order comes.
+async fn drive<C>(
+    mut connection: Pin<Box<C>>,
+    orders: &mut watch::Receiver<Order>,
+    finish: impl FnOnce(Pin<&mut C>),
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    tokio::select! {
+        biased;
+        served = connection.as_mut() => return served,
+        _ = orders.wait_for(|order| *order != Order::Serve) => {}
     }
-
-    async fn http2(
-        self,
-        stream: Paced,
-        front: Front,
-        mut orders: watch::Receiver<Order>,
-    ) -> hyper::Result<()> {
-        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), front));
-        tokio::select! {
-            biased;
-            served = connection.as_mut() => return served,
-            _ = orders.wait_for(|order| *order != Order::Serve) => {}
-        }
-        connection.as_mut().graceful_shutdown();
-        connection.await
-    }
+    finish(connection.as_mut());
+    connection.await
 }
 
 /// Looks at the first bytes without taking them.

@@ -62,7 +62,7 @@ impl Worker {
         let (open, closed) = mpsc::channel(1);
         let paces = Paces::new(self.options.head_timeout);
         let mut serving = Serving {
-            protocols: Protocols::new(&self.options),
+            protocols: Arc::new(Protocols::new(&self.options)),
             paces,
             open,
         };
@@ -115,7 +115,7 @@ impl Worker {
 
 /// What a worker knows of its connections.
 struct Serving {
-    protocols: Protocols,
+    protocols: Arc<Protocols>,
     paces: Paces,
     /// Held by every connection.
     open: mpsc::Sender<()>,

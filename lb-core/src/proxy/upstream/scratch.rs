@@ -5,11 +5,15 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// One read at most. A smaller buffer splits common answers into two reads.
 const READ_BYTES: usize = 32 << 10;
+/// Up to this size a read is stored beside others, without an allocation.
+const SMALL_BYTES: usize = 2 << 10;
+/// Room for small reads. A reader that is slow to finish holds this much.
+const SHELF_BYTES: usize = 16 << 10;
 /// Write buffers kept per thread.
 const KEPT: usize = 64;
 /// A buffer that grew beyond this is not kept.
@@ -17,6 +21,7 @@ const KEPT_BYTES: usize = 16 << 10;
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SHELF: RefCell<BytesMut> = RefCell::new(BytesMut::new());
     static WRITE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -32,7 +37,22 @@ pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         }
         let mut read = ReadBuf::new(buffer);
         ready!(Pin::new(stream).poll_read(cx, &mut read))?;
-        Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
+        Poll::Ready(Ok(store(read.filled())))
+    })
+}
+
+/// A copy of `bytes`. Small ones share a block, which is used again once
+/// everybody has let go of it.
+fn store(bytes: &[u8]) -> Bytes {
+    if bytes.len() > SMALL_BYTES {
+        return Bytes::copy_from_slice(bytes);
+    }
+    SHELF.with_borrow_mut(|shelf| {
+        if shelf.capacity() < bytes.len() {
+            shelf.reserve(SHELF_BYTES);
+        }
+        shelf.extend_from_slice(bytes);
+        shelf.split().freeze()
     })
 }
 

@@ -1,0 +1,308 @@
+//! What does one pick cost as the fleet grows, and with a second thread?
+//!
+//! Thread CPU time per pick and release, so that other load on the machine
+//! disturbs little. `layer` is what a whole balancing layer does: two clock
+//! reads, pick, record, release. With `--features peers` tower's p2c (owned,
+//! in a mutex, behind a buffer) and pingora's selections run beside it, each on
+//! the work that the layer row of its kind does: pick, call an echo, complete.
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main,
+    measurement::{Measurement, ValueFormatter, WallTime},
+};
+use lb_core::{
+    EndpointSpec, Outcome, PickCx, Pool,
+    policy::{
+        ConsistentHash, LeastRequest, LeastResponseTime, PolicyConfig, Prequal, Random,
+        ResourceBased, RoundRobin, WeightedRoundRobin,
+    },
+};
+use rustix::time::{ClockId, clock_gettime};
+
+const SIZES: [usize; 5] = [3, 10, 100, 1_000, 10_000];
+
+/// CPU time of the calling thread.
+struct ThreadCpu;
+
+fn cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+impl Measurement for ThreadCpu {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        cpu()
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        cpu().saturating_sub(start)
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
+fn now() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock reads are a part of what is measured"
+    )]
+    Instant::now()
+}
+
+fn pool(n: usize, policy: PolicyConfig) -> Pool {
+    let spec = |i: usize| {
+        EndpointSpec::new(
+            format!("e{i}"),
+            format!("http://10.0.0.1:{}", 1 + i % 65_000),
+        )
+    };
+    Pool::builder("bench")
+        .endpoints((0..n).map(spec))
+        .policy(policy)
+        .build()
+        .expect("the configuration is good")
+}
+
+fn policies() -> Vec<(&'static str, PolicyConfig)> {
+    vec![
+        ("round_robin", RoundRobin::default().into()),
+        ("weighted_round_robin", WeightedRoundRobin::default().into()),
+        ("random", Random::default().into()),
+        (
+            "p2c_in_flight",
+            LeastRequest::default().scan_up_to(0).into(),
+        ),
+        ("least_request", LeastRequest::default().into()),
+        ("least_response_time", LeastResponseTime::default().into()),
+        ("prequal", Prequal::default().into()),
+        ("resource_based", ResourceBased::default().into()),
+        ("maglev", ConsistentHash::maglev().into()),
+        ("ring_160", ConsistentHash::ring(160).into()),
+    ]
+}
+
+/// The same closure on each of several threads; the mean CPU time of all.
+fn on_threads(threads: usize, iterations: u64, work: impl Fn() + Sync) -> Duration {
+    let one = || {
+        let begin = cpu();
+        for _ in 0..iterations {
+            work();
+        }
+        cpu().saturating_sub(begin)
+    };
+    let spent: Duration = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        all.into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .sum()
+    });
+    spent / threads as u32
+}
+
+fn case(group: &mut BenchmarkGroup<'_, ThreadCpu>, name: &str, n: usize, work: impl Fn() + Sync) {
+    group.bench_function(BenchmarkId::new(name, n), |bencher| bencher.iter(&work));
+    if n == 3 || n == 1_000 {
+        group.bench_function(
+            BenchmarkId::new(format!("{name} x2 threads"), n),
+            |bencher| {
+                bencher.iter_custom(|iterations| on_threads(2, iterations, &work));
+            },
+        );
+    }
+}
+
+fn picks(criterion: &mut Criterion<ThreadCpu>) {
+    let mut group = criterion.benchmark_group("pick + release");
+    for n in SIZES {
+        for (name, policy) in policies() {
+            let pool = pool(n, policy);
+            let now = now();
+            case(&mut group, name, n, || {
+                drop(black_box(pool.pick(&PickCx::new(now, fastrand::u64(..)))));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn layers(criterion: &mut Criterion<ThreadCpu>) {
+    let mut group = criterion.benchmark_group("layer");
+    for n in SIZES {
+        for (name, policy) in policies() {
+            let pool = pool(n, policy);
+            case(&mut group, name, n, || {
+                let mut lease = pool
+                    .pick(&PickCx::new(now(), fastrand::u64(..)))
+                    .expect("available");
+                lease.record(Outcome::Success, now());
+                drop(black_box(lease));
+            });
+        }
+    }
+    group.finish();
+}
+
+#[cfg(feature = "peers")]
+mod peers {
+    use super::{BenchmarkId, Criterion, Duration, SIZES, ThreadCpu, black_box, case, cpu};
+    use pingora_load_balancing::{
+        LoadBalancer,
+        selection::{Consistent, RoundRobin},
+    };
+    use std::{
+        convert::Infallible,
+        future::{Future, Ready, ready},
+        sync::Mutex,
+        task::{Context, Poll, Waker},
+    };
+    use tower::{
+        Service,
+        balance::p2c::Balance,
+        buffer::Buffer,
+        discover::ServiceList,
+        load::{CompleteOnResponse, PeakEwma, PendingRequests},
+    };
+
+    #[derive(Clone)]
+    struct Echo;
+
+    impl Service<u32> for Echo {
+        type Response = u32;
+        type Error = Infallible;
+        type Future = Ready<Result<u32, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: u32) -> Self::Future {
+            ready(Ok(request))
+        }
+    }
+
+    fn in_flight(n: usize) -> Balance<ServiceList<Vec<PendingRequests<Echo>>>, u32> {
+        let one = |_| PendingRequests::new(Echo, CompleteOnResponse::default());
+        Balance::new(ServiceList::new((0..n).map(one).collect::<Vec<_>>()))
+    }
+
+    fn ewma(n: usize) -> Balance<ServiceList<Vec<PeakEwma<Echo>>>, u32> {
+        let one = |_| {
+            PeakEwma::new(
+                Echo,
+                Duration::from_millis(30),
+                1e10,
+                CompleteOnResponse::default(),
+            )
+        };
+        Balance::new(ServiceList::new((0..n).map(one).collect::<Vec<_>>()))
+    }
+
+    fn call<S: Service<u32>>(service: &mut S) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while service.poll_ready(&mut cx).is_pending() {}
+        let mut answer = std::pin::pin!(service.call(7));
+        let _ = black_box(answer.as_mut().poll(&mut cx));
+    }
+
+    pub(super) fn tower_and_pingora(criterion: &mut Criterion<ThreadCpu>) {
+        let mut group = criterion.benchmark_group("peers");
+        for n in SIZES {
+            let mut owned = in_flight(n);
+            group.bench_function(BenchmarkId::new("tower p2c in flight", n), |b| {
+                b.iter(|| call(&mut owned))
+            });
+            let mut timed = ewma(n);
+            // One runtime context: PeakEwma reads tokio's clock.
+            group.bench_function(BenchmarkId::new("tower p2c peak ewma", n), |b| {
+                b.iter(|| call(&mut timed))
+            });
+            let shared = Mutex::new(in_flight(n));
+            case(&mut group, "tower p2c in a mutex", n, || {
+                call(&mut *shared.lock().expect("no panic"));
+            });
+            group.bench_function(BenchmarkId::new("tower p2c behind buffer", n), |b| {
+                b.iter_custom(|iterations| behind_buffer(n, iterations));
+            });
+            let addresses: Vec<String> = (0..n)
+                .map(|i| format!("10.{}.{}.{}:80", i >> 16, (i >> 8) & 255, i & 255))
+                .collect();
+            let even =
+                LoadBalancer::<RoundRobin>::try_from_iter(&addresses).expect("addresses are good");
+            case(&mut group, "pingora round robin", n, || {
+                black_box(even.select(b"", 16));
+            });
+            let ketama =
+                LoadBalancer::<Consistent>::try_from_iter(&addresses).expect("addresses are good");
+            case(&mut group, "pingora ketama", n, || {
+                black_box(ketama.select(&fastrand::u64(..).to_le_bytes(), 16));
+            });
+        }
+        group.finish();
+    }
+
+    /// Sixty-four callers, as handlers of one server would be; all on this thread.
+    fn behind_buffer(n: usize, iterations: u64) -> Duration {
+        const CALLERS: u64 = 64;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime starts");
+        runtime.block_on(async {
+            let buffer = Buffer::new(in_flight(n), 1024);
+            let begin = cpu();
+            let caller = |_| {
+                let mut buffer = buffer.clone();
+                tokio::spawn(async move {
+                    for _ in 0..iterations.div_ceil(CALLERS) {
+                        std::future::poll_fn(|cx| buffer.poll_ready(cx))
+                            .await
+                            .expect("the worker lives");
+                        black_box(buffer.call(7).await.expect("echo does not fail"));
+                    }
+                })
+            };
+            let all: Vec<_> = (0..CALLERS).map(caller).collect();
+            for caller in all {
+                caller.await.expect("no panic");
+            }
+            cpu().saturating_sub(begin)
+        })
+    }
+}
+
+#[cfg(not(feature = "peers"))]
+mod peers {
+    pub(super) fn tower_and_pingora(_: &mut super::Criterion<super::ThreadCpu>) {}
+}
+
+fn quick() -> Criterion<ThreadCpu> {
+    Criterion::default()
+        .with_measurement(ThreadCpu)
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(200))
+}
+
+criterion_group! { name = benches; config = quick(); targets = picks, layers, peers::tower_and_pingora }
+criterion_main!(benches);

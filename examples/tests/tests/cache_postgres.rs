@@ -1,0 +1,228 @@
+//! lb-cache on a real PostgreSQL: conditions, expiry, kill -9, and every statement on an index at 1e6 rows.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lb_cache::postgres::{self, PostgresTier};
+use lb_cache::tier::{Tier, When};
+use lb_cache::{BoxError, Level, Local, TieredCache};
+use testkit::postgres::Postgres;
+
+type Cache = TieredCache<String, u32>;
+
+async fn tier(server: &Postgres) -> PostgresTier {
+    let tier = PostgresTier::new(&server.description(), 4).expect("a description");
+    tier.create_table().await.expect("the table");
+    tier
+}
+
+fn cache(tier: &PostgresTier) -> Cache {
+    Cache::builder("pg")
+        .local(Local::ttl(100, Duration::from_secs(60)))
+        .database(tier.clone())
+        // The machine may be busy; the limits of a call are not the subject here.
+        .tier_deadline(Duration::from_secs(5))
+        .build()
+        .expect("a valid policy")
+}
+
+async fn load(cache: &Cache, key: &str, value: u32) -> u32 {
+    let loaded = cache.get_or_load(
+        &key.to_owned(),
+        move || async move { Ok::<_, BoxError>(value) },
+    );
+    *loaded.await.expect("loads")
+}
+
+async fn until_written(cache: &Cache, writes: u64) {
+    let waiting = async {
+        while cache
+            .stats()
+            .database
+            .is_none_or(|database| database.writes < writes)
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("the write arrives");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_server_keeps_what_the_tier_promises() {
+    let server = Postgres::start().expect("postgres");
+    let tier = tier(&server).await;
+    conditions_hold(&tier).await;
+    values_expire_and_are_purged(&tier).await;
+    a_cache_reads_through_and_clears(&tier).await;
+    acknowledged_writes_survive_kill_9(&server, &tier).await;
+    every_statement_uses_an_index_at_a_million_rows(&server, &tier).await;
+}
+
+async fn conditions_hold(tier: &PostgresTier) {
+    let key = Bytes::from("cond");
+    let stamped = |n: u8| Bytes::from([vec![0; 24], vec![n; 8], vec![9]].concat());
+    let seen = |n: u8| When::Unchanged(Bytes::from(vec![n; 8]));
+    let put = |value, when| tier.put(key.clone(), value, None, when);
+    assert!(
+        put(stamped(1), When::Unchanged(Bytes::new()))
+            .await
+            .expect("PostgreSQL answers")
+    );
+    assert!(
+        !put(stamped(2), When::Unchanged(Bytes::new()))
+            .await
+            .expect("PostgreSQL answers")
+    );
+    assert!(put(stamped(2), seen(1)).await.expect("PostgreSQL answers"));
+    assert!(!put(stamped(3), seen(1)).await.expect("PostgreSQL answers"));
+    assert!(
+        put(stamped(4), When::Always)
+            .await
+            .expect("PostgreSQL answers")
+    );
+    assert_eq!(
+        tier.get(key.clone()).await.expect("PostgreSQL answers"),
+        Some(stamped(4))
+    );
+    let both = tier
+        .get_many(vec!["none".into(), key.clone()])
+        .await
+        .expect("PostgreSQL answers");
+    assert_eq!(both, [None, Some(stamped(4))]);
+}
+
+async fn values_expire_and_are_purged(tier: &PostgresTier) {
+    let brief = Some(Duration::from_millis(1));
+    tier.put("brief".into(), "x".into(), brief, When::Always)
+        .await
+        .expect("PostgreSQL answers");
+    let waiting = async {
+        while tier
+            .get("brief".into())
+            .await
+            .expect("PostgreSQL answers")
+            .is_some()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting)
+        .await
+        .expect("expires");
+    assert!(
+        tier.put(
+            "brief".into(),
+            "y".into(),
+            brief,
+            When::Unchanged(Bytes::new())
+        )
+        .await
+        .expect("PostgreSQL answers")
+    );
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(tier.purge().await.expect("PostgreSQL answers"), 1);
+}
+
+async fn a_cache_reads_through_and_clears(tier: &PostgresTier) {
+    let (a, b) = (cache(tier), cache(tier));
+    assert_eq!(load(&a, "k", 1).await, 1);
+    until_written(&a, 1).await;
+    assert_eq!(load(&b, "k", 2).await, 1);
+    a.invalidate(&"k".to_owned())
+        .await
+        .expect("PostgreSQL answers");
+    b.clear_level(Level::Local)
+        .await
+        .expect("PostgreSQL answers");
+    assert_eq!(load(&b, "k", 3).await, 3);
+    a.insert("l".to_owned(), 4)
+        .await
+        .expect("PostgreSQL answers");
+    a.clear().await.expect("PostgreSQL answers");
+    assert_eq!(load(&cache(tier), "l", 5).await, 5);
+}
+
+async fn acknowledged_writes_survive_kill_9(server: &Postgres, tier: &PostgresTier) {
+    let cache = cache(tier);
+    for n in 0..100 {
+        cache
+            .insert(format!("kept-{n}"), n)
+            .await
+            .expect("PostgreSQL answers");
+    }
+    server.server().kill();
+    assert!(
+        cache.insert("lost".to_owned(), 1).await.is_err(),
+        "a write without a server is reported"
+    );
+    assert_eq!(
+        load(&cache, "elsewhere", 7).await,
+        7,
+        "a read without a server is not"
+    );
+    server.restart().expect("postgres again");
+    let again = self::cache(&self::tier(server).await);
+    for n in 0..100 {
+        assert_eq!(load(&again, &format!("kept-{n}"), 1_000).await, n);
+    }
+}
+
+async fn every_statement_uses_an_index_at_a_million_rows(server: &Postgres, tier: &PostgresTier) {
+    let (client, connection) =
+        tokio_postgres::connect(&server.description(), tokio_postgres::NoTls)
+            .await
+            .expect("a connection");
+    let driver = tokio::spawn(connection);
+    client
+        .batch_execute(
+            "INSERT INTO lb_cache SELECT convert_to('row:' || n, 'UTF8'), convert_to(repeat('v', 40), 'UTF8'), \
+             CASE WHEN n % 2 = 0 THEN now() + n * interval '1 second' END FROM generate_series(1, 1000000) n; \
+             ANALYZE lb_cache;",
+        )
+        .await
+        .expect("a million rows");
+    let statements = [
+        (postgres::GET, "'row:77'::bytea, 1000"),
+        (
+            postgres::GET_MANY,
+            "ARRAY['row:77', 'row:78']::bytea[], 1000",
+        ),
+        (
+            postgres::PUT_UNCHANGED,
+            "'row:77'::bytea, 'x'::bytea, now(), 'y'::bytea",
+        ),
+        (postgres::CLEAR, "'row:1'::bytea, 'row:2'::bytea"),
+        (postgres::PURGE, ""),
+    ];
+    for (number, (statement, arguments)) in statements.iter().enumerate() {
+        let prepared = format!("PREPARE s{number} AS {statement}");
+        client
+            .batch_execute(&prepared)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let call = if arguments.is_empty() {
+            format!("s{number}")
+        } else {
+            format!("s{number}({arguments})")
+        };
+        let rows = client
+            .query(&format!("EXPLAIN EXECUTE {call}"), &[])
+            .await
+            .expect("a plan");
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(
+            plan.contains("Index") && !plan.contains("Seq Scan"),
+            "{statement}\n{plan}"
+        );
+    }
+    // The upserts find their row by the primary key: there is no other way to conflict.
+    assert!(
+        tier.put("row:77".into(), "x".into(), None, When::Always)
+            .await
+            .expect("PostgreSQL answers")
+    );
+    driver.abort();
+}

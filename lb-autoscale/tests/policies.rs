@@ -1,0 +1,357 @@
+//! Each policy does what it says, and the trace says that it did.
+
+use std::time::Duration;
+
+use lb_autoscale::hpa::{History, Recommendations};
+use lb_autoscale::inputs::Pod;
+use lb_autoscale::policy::{Budget, Cooldown, Forecast, Override, OverrideKind, ScaleToZero};
+use lb_autoscale::spec::{Fallback, Metric, ScalingRules, SelectPolicy, Spec, SpecBuilder};
+use lb_autoscale::{Decision, Inputs, Observation, State, UnixMillis, decide, presets};
+
+fn at(seconds: i64) -> UnixMillis {
+    // A Monday, 2026-01-05T00:00:00Z.
+    UnixMillis::from_secs(1_767_571_200 + seconds)
+}
+
+/// A state that has decided before, so that it may shrink at once.
+fn experienced() -> State {
+    let recommendations = Some(Recommendations::default());
+    State::with_history(History {
+        recommendations,
+        ..History::default()
+    })
+}
+
+fn by_load() -> SpecBuilder {
+    Spec::builder("policies")
+        .replicas(1..=20)
+        .metric(Metric::external("load").average_value(10.0))
+}
+
+fn load(current: u32, value: f64) -> Inputs {
+    Inputs::new(current).observe("load", Observation::value(value))
+}
+
+fn one(builder: SpecBuilder, state: &mut State, inputs: &Inputs, now: UnixMillis) -> Decision {
+    decide(
+        &builder.build().expect("a valid specification"),
+        state,
+        inputs,
+        now,
+    )
+}
+
+#[test]
+fn a_spike_of_one_sample_passes_unless_a_window_asks_for_a_second_one() {
+    let calm = |window| {
+        by_load()
+            .scale_up(ScalingRules::default().stabilization_window(Duration::from_secs(window)))
+    };
+    for (window, expected) in [(0, 8), (30, 4)] {
+        let mut state = State::default();
+        for second in [0, 15] {
+            let _ = one(calm(window), &mut state, &load(4, 40.0), at(second));
+        }
+        let spike = one(calm(window), &mut state, &load(4, 400.0), at(30));
+        assert_eq!(spike.desired, expected, "{}", spike.why());
+    }
+}
+
+#[test]
+fn a_stale_reading_holds_the_count_and_says_how_old_it_is() {
+    let spec = || {
+        Spec::builder("stale").replicas(1..=20).metric(
+            Metric::external("load")
+                .average_value(10.0)
+                .stale_after(Duration::from_secs(60)),
+        )
+    };
+    let old =
+        |age: i64| Inputs::new(9).observe("load", Observation::value(10.0).at(at(1_000 - age)));
+    let fresh = one(spec(), &mut experienced(), &old(60), at(1_000));
+    assert_eq!(fresh.desired, 1);
+    let stale = one(spec(), &mut experienced(), &old(61), at(1_000));
+    assert_eq!(stale.desired, 9);
+    assert!(stale.error.is_some_and(|error| error.contains("61 s old")));
+}
+
+#[test]
+fn a_silent_metric_falls_back_as_it_was_told() {
+    let silent = Inputs::new(3);
+    let floor = || {
+        by_load_with(Fallback::Floor {
+            replicas: 7,
+            after_seconds: 60,
+        })
+    };
+    let mut state = experienced();
+    assert_eq!(one(floor(), &mut state, &silent, at(0)).desired, 3);
+    let late = one(floor(), &mut state, &silent, at(60));
+    assert_eq!(late.desired, 7);
+    assert!(late.why().contains("fallback of load"), "{}", late.why());
+
+    let last_good = || by_load_with(Fallback::LastGood { for_seconds: 120 });
+    let mut state = experienced();
+    assert_eq!(
+        one(last_good(), &mut state, &load(3, 60.0), at(0)).desired,
+        6
+    );
+    assert_eq!(
+        one(last_good(), &mut state, &Inputs::new(5), at(120)).desired,
+        6
+    );
+    assert_eq!(
+        one(last_good(), &mut state, &Inputs::new(5), at(121)).desired,
+        5,
+        "too old: held"
+    );
+}
+
+fn by_load_with(fallback: Fallback) -> SpecBuilder {
+    let metric = Metric::external("load")
+        .average_value(10.0)
+        .fallback(fallback);
+    Spec::builder("fallback").replicas(1..=20).metric(metric)
+}
+
+#[test]
+fn zero_needs_idleness_and_leaving_it_needs_real_demand() {
+    let mut rule = ScaleToZero::on("load");
+    rule.activation = lb_autoscale::Quantity::from_units(5);
+    rule.idle_seconds = 60;
+    let spec = || {
+        by_load()
+            .replicas(0..=20)
+            .policies(|policies| policies.scale_to_zero = Some(rule.clone()))
+            .scale_down(ScalingRules::default().stabilization_window(Duration::ZERO))
+    };
+    let mut state = experienced();
+    assert_eq!(
+        one(spec(), &mut state, &load(2, 0.0), at(0)).desired,
+        1,
+        "not idle long enough"
+    );
+    assert_eq!(one(spec(), &mut state, &load(1, 0.0), at(60)).desired, 0);
+    assert_eq!(
+        one(spec(), &mut state, &load(0, 4.0), at(75)).desired,
+        0,
+        "below activation"
+    );
+    assert_eq!(one(spec(), &mut state, &load(0, 6.0), at(90)).desired, 1);
+    let mut waiting = load(0, 0.0);
+    waiting.wake = true;
+    assert_eq!(
+        one(spec(), &mut state, &waiting, at(105)).desired,
+        1,
+        "somebody waits"
+    );
+    assert_eq!(
+        one(spec(), &mut state, &Inputs::new(1), at(400)).desired,
+        1,
+        "unknown is not idle"
+    );
+}
+
+#[test]
+fn a_cooldown_pauses_after_a_change_was_made() {
+    let spec = || {
+        by_load()
+            .cooldown(Cooldown {
+                after_up_seconds: 30,
+                after_change_seconds: 120,
+            })
+            .scale_up(ScalingRules::default())
+            .scale_down(ScalingRules::default().stabilization_window(Duration::ZERO))
+    };
+    let mut state = experienced();
+    assert_eq!(one(spec(), &mut state, &load(2, 40.0), at(0)).desired, 4);
+    assert_eq!(
+        one(spec(), &mut state, &load(4, 80.0), at(15)).desired,
+        4,
+        "grew lately"
+    );
+    assert_eq!(
+        one(spec(), &mut state, &load(4, 10.0), at(60)).desired,
+        4,
+        "changed lately"
+    );
+    assert_eq!(one(spec(), &mut state, &load(4, 10.0), at(120)).desired, 1);
+}
+
+#[test]
+fn both_readings_of_fifty_percent_but_at_most_two_are_there() {
+    let hot = |current| {
+        Inputs::new(current)
+            .observe("cpu", Observation::value(20.0))
+            .observe("gpu", Observation::value(81.0))
+            .observe("active_simulations", Observation::value(50.0))
+    };
+    for (select, expected) in [(SelectPolicy::Min, 3), (SelectPolicy::Max, 4)] {
+        let decision = one(
+            presets::thresholds("t", select),
+            &mut experienced(),
+            &hot(2),
+            at(0),
+        );
+        assert_eq!(decision.desired, expected, "{}", decision.why());
+    }
+    let many = one(
+        presets::thresholds("t", SelectPolicy::Min),
+        &mut experienced(),
+        &hot(10),
+        at(0),
+    );
+    assert_eq!(many.desired, 12, "two a minute at most");
+}
+
+#[test]
+fn thresholds_shrink_only_when_all_is_low_for_fifteen_minutes_and_two_stay_healthy() {
+    let quiet = |current: u32, gpu: Observation| {
+        Inputs::new(current)
+            .observe("cpu", Observation::value(10.0))
+            .observe("gpu", gpu)
+            .observe("active_simulations", Observation::value(3.0))
+            .pods((0..current).map(|n| Pod::ready(format!("p{n}"))))
+    };
+    let idle = || Observation::value(10.0);
+    let spec = || presets::thresholds("t", SelectPolicy::Min);
+    let mut state = State::default();
+    for minute in 0..15 {
+        assert_eq!(
+            one(spec(), &mut state, &quiet(8, idle()), at(minute * 60)).desired,
+            8
+        );
+    }
+    assert_eq!(
+        one(spec(), &mut state, &quiet(8, idle()), at(901)).desired,
+        6,
+        "a quarter a minute"
+    );
+    let unknown = one(
+        spec(),
+        &mut experienced(),
+        &quiet(8, Observation::failed("lost")),
+        at(0),
+    );
+    assert_eq!(unknown.desired, 8, "unknown is not low");
+
+    // Six are asked for, but only two of them are healthy: none of those may go.
+    let mut sick = quiet(6, idle());
+    for pod in &mut sick.pods[2..] {
+        pod.ready = Some(false);
+    }
+    let decision = one(spec(), &mut experienced(), &sick, at(0));
+    assert!(
+        decision
+            .victims
+            .iter()
+            .all(|victim| victim != "p0" && victim != "p1"),
+        "{decision:?}"
+    );
+    assert!(decision.desired >= 2);
+}
+
+#[test]
+fn an_override_holds_against_load_until_it_expires_and_a_freeze_freezes() {
+    for (kind, expected) in [
+        (OverrideKind::Exact(2), 2),
+        (OverrideKind::Freeze, 4),
+        (OverrideKind::Floor(9), 9),
+    ] {
+        let mut state = experienced();
+        let manual = Override {
+            kind,
+            author: "kim".into(),
+            reason: "test".into(),
+            expires_at: at(60),
+        };
+        state.set_override(manual, at(0)).expect("it is complete");
+        let forced = one(by_load(), &mut state, &load(4, 60.0), at(1));
+        assert_eq!(forced.desired, expected, "{}", forced.why());
+        let after = one(by_load(), &mut state, &load(4, 60.0), at(60));
+        assert_eq!(after.desired, 6, "{}", after.why());
+    }
+}
+
+#[test]
+fn a_budget_reports_by_default_and_caps_when_enforced() {
+    for (enforce, expected) in [(false, 8), (true, 3)] {
+        let budget = Budget {
+            price_per_replica_hour: 1.0,
+            per_month: 27.0 * 24.0 * 3.0,
+            enforce,
+        };
+        let spec = by_load().policies(|policies| policies.budget = Some(budget));
+        let decision = one(spec, &mut experienced(), &load(4, 80.0), at(0));
+        assert_eq!(decision.desired, expected, "{}", decision.why());
+    }
+}
+
+#[test]
+fn a_forecast_advises_first_and_acts_when_it_is_told_to() {
+    let day = |second: i64| {
+        if (second / 3_600) % 24 < 8 {
+            20.0
+        } else {
+            100.0
+        }
+    };
+    for (acting, expected) in [(false, 2), (true, 10)] {
+        let forecast = Forecast::daily("load", 10.0).lead(Duration::from_secs(300));
+        let forecast = if acting { forecast.acting() } else { forecast };
+        let spec = by_load()
+            .policies(|policies| policies.forecast = Some(forecast))
+            .build()
+            .expect("valid");
+        let mut state = experienced();
+        for step in 0..3 * 288 {
+            let second = step * 300;
+            let _ = decide(&spec, &mut state, &load(2, day(second)), at(second));
+        }
+        let eve = at(3 * 86_400 + 8 * 3_600 - 60);
+        let _ = decide(
+            &spec,
+            &mut state,
+            &load(2, 20.0),
+            at(3 * 86_400 + 8 * 3_600 - 700),
+        );
+        let decision = decide(&spec, &mut state, &load(2, 20.0), eve);
+        assert_eq!(decision.desired, expected, "{}", decision.why());
+        assert!(
+            decision.trace.iter().any(|step| step.rule == "forecast"),
+            "{}",
+            decision.why()
+        );
+    }
+}
+
+#[cfg(feature = "schedule")]
+#[test]
+fn a_schedule_yields_to_real_load_and_floors_win_over_ceilings() {
+    use lb_autoscale::policy::Schedule;
+
+    let eight_hours = Duration::from_secs(8 * 3_600);
+    let office = Schedule::new("office", "0 8 * * MON-FRI", eight_hours).floor(6);
+    let thrift = Schedule::new("thrift", "0 0 * * *", Duration::from_secs(86_400)).ceiling(4);
+    let spec =
+        || by_load().policies(|policies| policies.schedules = vec![office.clone(), thrift.clone()]);
+    let nine = 9 * 3_600;
+    assert_eq!(
+        one(spec(), &mut experienced(), &load(1, 10.0), at(nine)).desired,
+        6
+    );
+    assert_eq!(
+        one(spec(), &mut experienced(), &load(4, 80.0), at(nine)).desired,
+        6
+    );
+    assert_eq!(
+        one(spec(), &mut experienced(), &load(4, 80.0), at(0)).desired,
+        4,
+        "night: capped"
+    );
+    let only_office = by_load().policies(|policies| policies.schedules = vec![office.clone()]);
+    assert_eq!(
+        one(only_office, &mut experienced(), &load(6, 90.0), at(nine)).desired,
+        9
+    );
+}

@@ -1,0 +1,64 @@
+//! A pick allocates nothing, whatever the policy.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{id, pool, random, start};
+use lb_core::{
+    Outcome, PickCx,
+    policy::{
+        ConsistentHash, LeastRequest, LeastResponseTime, PolicyConfig, Prequal, Random,
+        ResourceBased, RoundRobin, WeightedRoundRobin, ZoneAware,
+    },
+    report::LoadReport,
+};
+
+#[test]
+fn picking_recording_and_releasing_allocate_nothing() {
+    let policies: [PolicyConfig; 12] = [
+        RoundRobin::default().into(),
+        WeightedRoundRobin::default().into(),
+        Random::default().into(),
+        LeastRequest::default().into(),
+        LeastRequest::default().scan_up_to(0).into(),
+        LeastResponseTime::default().into(),
+        ResourceBased::default().into(),
+        Prequal::default().into(),
+        ConsistentHash::maglev().into(),
+        ConsistentHash::ring(160).bound(1.25).into(),
+        ConsistentHash::rendezvous().into(),
+        ZoneAware::new("a", LeastRequest::default()).into(),
+    ];
+    for policy in policies {
+        let pool = pool(40, policy.clone());
+        pool.set_weight(&id(1), 5);
+        let now = start();
+        pool.report(
+            &id(0),
+            &LoadReport::default().named_metric("active_work", 1.0),
+            now,
+        );
+        let work = || {
+            for i in 0..500 {
+                let cx = PickCx::new(now, random(i)).hash(random(i));
+                let mut lease = pool.pick(&cx).expect("available");
+                let outcome =
+                    [Outcome::Success, Outcome::Failure, Outcome::Accepted][i as usize % 3];
+                lease.record(outcome, now + Duration::from_millis(i));
+            }
+        };
+        work(); // thread-local parts come into being once
+        let counted = allocation_counter::measure(work);
+        assert_eq!(counted.count_total, 0, "{policy:?}");
+    }
+}
+
+/// The control: the counter does count.
+#[test]
+fn an_explanation_allocates() {
+    let pool = pool(3, RoundRobin::default());
+    let now = start();
+    let counted = allocation_counter::measure(|| drop(pool.explain(&PickCx::new(now, 1))));
+    assert!(counted.count_total > 0);
+}

@@ -1,0 +1,141 @@
+//! The registry's view over HTTP, to be mounted where the application wants it.
+//!
+//! | request                         | answer                                                          |
+//! |---------------------------------|-----------------------------------------------------------------|
+//! | `GET /`                         | every followed set with its origin, as JSON                     |
+//! | `GET /{service}`                | one set; 404 if it is not followed                              |
+//! | `POST /{id}/drain?reason=…`     | takes an instance of the own store out of use; 404 if unknown   |
+//! | `POST /{id}/resume`             | and back into use                                               |
+//!
+//! There is no authentication here: that is the application's part.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http_body_util::Full;
+//! use lb_registry::admin::Admin;
+//! use lb_registry::{Discovery, Fixed, Instance};
+//! use tower_service::Service;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Fixed::new([Instance::new("web", "a", "10.0.0.1", 80)]);
+//! let mut admin = Admin::of([registry.watch("web")]);
+//! let response = admin.call(http::Request::get("/web").body(Full::<Bytes>::default())?).await?;
+//! assert_eq!(response.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::{InProcess, Snapshot, Watch};
+
+/// The registry's view over HTTP. See the [module documentation](self).
+#[derive(Clone, Debug)]
+pub struct Admin {
+    watches: Arc<[Watch]>,
+    store: Option<InProcess>,
+}
+
+impl Admin {
+    /// Shows these sets.
+    pub fn of(watches: impl IntoIterator<Item = Watch>) -> Self {
+        Self {
+            watches: watches.into_iter().collect(),
+            store: None,
+        }
+    }
+
+    /// Drains and resumes instances of this store. Default: none, and these requests are 404.
+    #[must_use]
+    pub fn store(mut self, store: &InProcess) -> Self {
+        self.store = Some(store.clone());
+        self
+    }
+
+    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> (StatusCode, Value) {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match (method, parts.as_slice()) {
+            (&Method::GET, []) => {
+                let sets: Vec<Arc<Snapshot>> = self.watches.iter().map(Watch::latest).collect();
+                (StatusCode::OK, json!({"services": sets}))
+            }
+            (&Method::GET, [service]) => {
+                let found = self
+                    .watches
+                    .iter()
+                    .map(Watch::latest)
+                    .find(|set| set.service == *service);
+                found.map_or_else(|| not_found(service), |set| (StatusCode::OK, json!(set)))
+            }
+            (&Method::POST, [id, "drain"]) => {
+                let reason = query
+                    .and_then(|query| query.strip_prefix("reason="))
+                    .unwrap_or_default();
+                self.drain(id, Some(reason))
+            }
+            (&Method::POST, [id, "resume"]) => self.drain(id, None),
+            (_, [] | [_] | [_, "drain" | "resume"]) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                json!({"error": "wrong method"}),
+            ),
+            _ => not_found(path),
+        }
+    }
+
+    fn drain(&self, id: &str, reason: Option<&str>) -> (StatusCode, Value) {
+        let Some(store) = &self.store else {
+            return not_found(id);
+        };
+        match store.change(|catalog, now| catalog.set_maintenance(id, reason, now)) {
+            Ok(()) => {
+                tracing::info!(
+                    id,
+                    draining = reason.is_some(),
+                    reason,
+                    "an operator changed an instance"
+                );
+                (
+                    StatusCode::OK,
+                    json!({"id": id, "draining": reason.is_some()}),
+                )
+            }
+            Err(_) => not_found(id),
+        }
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Admin {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let uri = request.uri();
+        let (status, body) = self.answer(request.method(), uri.path(), uri.query());
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        ready(Ok(response))
+    }
+}
+
+fn not_found(what: &str) -> (StatusCode, Value) {
+    (
+        StatusCode::NOT_FOUND,
+        json!({"error": "not found", "what": what}),
+    )
+}
