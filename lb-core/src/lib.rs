@@ -16,6 +16,7 @@
 //! | keep a client on its endpoint             | `affinity` (feature `affinity`) | decide |
 //! | know who the client is                    | `client` (feature `affinity`) | decide |
 //! | balance over routers and other services   | `balance` (feature `affinity`; its layer: `proxy`) | serve |
+//! | split or mirror traffic                   | `split` (feature `affinity`) | serve |
 //! | hold something until a body has ended     | [`body`]      | serve  |
 //! | forward HTTP and WebSocket                | `proxy` (feature `proxy`) | serve, edge |
 //! | export metrics                            | [`observe`]   | serve  |
@@ -44,6 +45,8 @@ pub mod pool;
 pub mod proxy;
 pub mod report;
 pub mod retry;
+#[cfg(feature = "affinity")]
+pub mod split;
 mod sync;
 
 #[cfg(feature = "affinity")]

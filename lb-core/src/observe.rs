@@ -23,6 +23,8 @@ pub fn describe() {
     crate::report::describe();
     #[cfg(feature = "affinity")]
     crate::balance::describe();
+    #[cfg(feature = "affinity")]
+    crate::split::describe();
     #[cfg(feature = "rate-limit")]
     crate::limit::describe();
     #[cfg(feature = "proxy")]

@@ -313,7 +313,7 @@ async fn a_set_that_is_there_before_the_pool_is_not_lost() {
                 tokio::task::yield_now().await;
             }
         };
-        let seen = tokio::time::timeout(std::time::Duration::from_secs(5), known).await;
+        let seen = tokio::time::timeout(Duration::from_secs(5), known).await;
         assert!(seen.is_ok(), "round {round}: the pool stayed empty");
     }
 }

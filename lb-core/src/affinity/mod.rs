@@ -281,6 +281,11 @@ impl Affinity {
         Ok(())
     }
 
+    /// Clients are bound by a signed token.
+    pub(crate) fn is_signed(&self) -> bool {
+        matches!(self.source, Source::Token { .. })
+    }
+
     /// What happens when the bound endpoint is gone.
     #[must_use]
     pub fn when_down(&self) -> OnDown {
@@ -325,17 +330,33 @@ impl Affinity {
         unix_seconds: u64,
         tls: bool,
     ) -> Option<(HeaderName, HeaderValue)> {
+        self.token_for(
+            endpoint.id().as_str(),
+            endpoint.incarnation(),
+            unix_seconds,
+            tls,
+        )
+    }
+
+    /// The same for anything that has a name.
+    pub(crate) fn token_for(
+        &self,
+        name: &str,
+        incarnation: u64,
+        unix_seconds: u64,
+        tls: bool,
+    ) -> Option<(HeaderName, HeaderValue)> {
         let Source::Token { carrier, keys, .. } = &self.source else {
             return None;
         };
         let minute = unix_seconds / 60 + self.lifetime.as_secs() / 60;
-        let value = keys.seal(endpoint.id().as_str(), endpoint.incarnation(), minute)?;
+        let value = keys.seal(name, incarnation, minute)?;
         match carrier {
-            Carrier::Cookie(name) => {
-                let text = cookies::set(name, &value, tls || self.always_secure);
+            Carrier::Cookie(cookie) => {
+                let text = cookies::set(cookie, &value, tls || self.always_secure);
                 Some((header::SET_COOKIE, HeaderValue::try_from(text).ok()?))
             }
-            Carrier::Header(name) => Some((name.clone()?, HeaderValue::try_from(value).ok()?)),
+            Carrier::Header(header) => Some((header.clone()?, HeaderValue::try_from(value).ok()?)),
         }
     }
 }

