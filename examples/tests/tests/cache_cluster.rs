@@ -1,5 +1,10 @@
 //! lb-cache on a real six-node cluster. The long fault runs are in lb-cache's example `cluster_faults`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of these tests that fails ends the test"
+)]
+
 use std::time::Duration;
 
 use lb_cache::redis::RedisTier;

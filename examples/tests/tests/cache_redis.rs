@@ -1,5 +1,10 @@
 //! lb-cache on a real Redis server: what its memory double cannot show.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of these tests that fails ends the test"
+)]
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -48,7 +48,8 @@ async fn everything_that_a_driver_can_tell_passes_promtool() {
          field GPU-0 94 5\n field GPU-0 197 10\n field GPU-0 198 20\n field GPU-0 38 1",
     );
     let sampler = Sampler::start(NvmlProbe::at(fake.path()));
-    let text = render(&sampler.ready().await);
+    let snapshot = sampler.ready().await;
+    let text = render(&snapshot);
     for family in [
         "busy_seconds_total",
         "pcie_sent_bytes_total",
@@ -63,7 +64,8 @@ async fn everything_that_a_driver_can_tell_passes_promtool() {
 #[tokio::test]
 async fn a_machine_without_a_gpu_passes_promtool() {
     let sampler = Sampler::start(FakeProbe::absent(AbsentReason::NoLibrary));
-    let text = render(&sampler.ready().await);
+    let snapshot = sampler.ready().await;
+    let text = render(&snapshot);
     assert!(text.contains("lb_gpu_available 0\n"));
     assert_eq!(lint(&text), Ok(()));
 }

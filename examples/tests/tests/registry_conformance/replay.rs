@@ -146,43 +146,79 @@ fn judge(
     took: Duration,
     variables: &BTreeMap<String, String>,
 ) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut must = |holds: bool, what: String| {
-        if !holds {
-            wrong.push(what);
-        }
-    };
-    let json = answer.json();
-    let body = answer.body.trim();
-    must(
+    let mut wrong = Wrong::default();
+    wrong.unless(
         expect["status"] == answer.status,
         format!("status {}", answer.status),
     );
+    judge_body(expect, answer, variables, &mut wrong);
+    judge_headers(expect, answer, variables, &mut wrong);
+    let limit = |name: &str| expect["elapsed_ms"][name].as_u64().map(u128::from);
+    let took = took.as_millis();
+    wrong.unless(
+        took + SLACK_MS >= limit("min").unwrap_or(0),
+        format!("only {took} ms"),
+    );
+    wrong.unless(
+        took <= limit("max").unwrap_or(u128::MAX),
+        format!("{took} ms"),
+    );
+    wrong.0
+}
+
+/// What did not hold, in words.
+#[derive(Default)]
+struct Wrong(Vec<String>);
+
+impl Wrong {
+    fn unless(&mut self, holds: bool, what: String) {
+        if !holds {
+            self.0.push(what);
+        }
+    }
+}
+
+fn judge_body(
+    expect: &Value,
+    answer: &Answer,
+    variables: &BTreeMap<String, String>,
+    wrong: &mut Wrong,
+) {
+    let json = answer.json();
+    let body = answer.body.trim();
     if let Some(text) = expect["body_text"].as_str() {
-        must(body == text, format!("body {body}"));
+        wrong.unless(body == text, format!("body {body}"));
     }
     if let Some(part) = expect["body_contains"].as_str() {
-        must(body.contains(part), format!("body {body}"));
+        wrong.unless(body.contains(part), format!("body {body}"));
     }
     if !expect["json_equals"].is_null() {
-        must(json == expect["json_equals"], format!("json {json}"));
+        wrong.unless(json == expect["json_equals"], format!("json {json}"));
     }
-    must(
+    wrong.unless(
         expect["json_subset"].is_null() || matches(&expect["json_subset"], &json, variables),
         format!("subset {json}"),
     );
     if let Some(length) = expect["json_len"].as_u64() {
         let found =
             json.as_array().map_or(0, Vec::len) + json.as_object().map_or(0, serde_json::Map::len);
-        must(found as u64 == length, format!("length {found}"));
+        wrong.unless(found as u64 == length, format!("length {found}"));
     }
     if let Some(keys) = expect["json_keys"].as_array() {
         let found: Vec<Value> = fields(&json).map(|(key, _)| key.as_str().into()).collect();
-        must(found == *keys, format!("keys {found:?}"));
+        wrong.unless(found == *keys, format!("keys {found:?}"));
     }
     for key in list(&expect["json_absent_keys"]) {
-        must(json.get(text(key)).is_none(), format!("present {key}"));
+        wrong.unless(json.get(text(key)).is_none(), format!("present {key}"));
     }
+}
+
+fn judge_headers(
+    expect: &Value,
+    answer: &Answer,
+    variables: &BTreeMap<String, String>,
+    wrong: &mut Wrong,
+) {
     for (name, value) in fields(&expect["headers"]) {
         let found = answer
             .headers
@@ -191,25 +227,14 @@ fn judge(
         let holds = found
             .as_ref()
             .is_some_and(|found| matches(value, found, variables));
-        must(holds, format!("header {name} is {found:?}"));
+        wrong.unless(holds, format!("header {name} is {found:?}"));
     }
     for name in list(&expect["headers_absent"]) {
-        must(
+        wrong.unless(
             !answer.headers.contains_key(&text(name).to_lowercase()),
             format!("header {name}"),
         );
     }
-    let limit = |name: &str| expect["elapsed_ms"][name].as_u64().map(u128::from);
-    let took = took.as_millis();
-    must(
-        took + SLACK_MS >= limit("min").unwrap_or(0),
-        format!("only {took} ms"),
-    );
-    must(
-        took <= limit("max").unwrap_or(u128::MAX),
-        format!("{took} ms"),
-    );
-    wrong
 }
 
 /// Objects match as subsets, lists if every expected element is found, `~` begins a pattern.
