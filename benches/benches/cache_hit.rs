@@ -105,7 +105,7 @@ fn hits(c: &mut Criterion) {
         .max_capacity(2 * KEYS as u64)
         .eviction_policy(moka::policy::EvictionPolicy::lru())
         .build();
-    let foyer = foyer_memory::CacheBuilder::new(KEYS * 2).build();
+    let foyer = foyer_memory::CacheBuilder::new(KEYS * 2).build::<foyer_memory::CacheProperties>();
     for key in keys().iter() {
         quick.insert(key.clone(), value());
         moka.insert(key.clone(), value());

@@ -54,7 +54,8 @@ fn answer(cluster: &Shared, method: &Method, path: &str, body: &[u8]) -> (Status
     }
     if method == Method::PATCH {
         let patch: Value = serde_json::from_slice(body).unwrap_or_default();
-        if patch["metadata"]["resourceVersion"] != cluster.version.to_string() {
+        let version = cluster.version.to_string();
+        if patch["metadata"]["resourceVersion"].as_str() != Some(version.as_str()) {
             return (
                 StatusCode::CONFLICT,
                 json!({ "message": "the object has been modified" }),

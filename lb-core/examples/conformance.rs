@@ -202,7 +202,7 @@ fn same(expected: &Value, got: &Value) -> bool {
 }
 
 /// Runs the cases of one file; returns how many passed and failed.
-fn check(file: &str) -> Result<(usize, usize), Box<dyn Error>> {
+pub(crate) fn check(file: &str) -> Result<(usize, usize), Box<dyn Error>> {
     let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
     let (mut passed, mut failed) = (0, 0);
     for case in &cases {

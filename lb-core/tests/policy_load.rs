@@ -349,7 +349,7 @@ fn an_endpoint_that_was_slow_is_tried_again() {
             lease.record(Outcome::Success, now + MS * if slow { 100 } else { 10 });
         }
         let before = picks(&pool)[0];
-        for i in 0..600 {
+        for i in 0..1_200 {
             let at = now + MS * 100 * i;
             let mut lease = pool
                 .pick(&PickCx::new(at, random(u64::from(i))))
@@ -357,7 +357,7 @@ fn an_endpoint_that_was_slow_is_tried_again() {
             lease.record(Outcome::Success, at + MS * 10);
         }
         let again = picks(&pool)[0] - before;
-        assert!(again >= 10, "{again} of 600 under {policy:?}");
+        assert!(again >= 10, "{again} of 1,200 under {policy:?}");
     }
 }
 

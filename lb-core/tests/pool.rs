@@ -298,6 +298,26 @@ async fn the_latest_discovered_set_wins_and_outlives_its_stream() {
     );
 }
 
+/// The stream is ready before the pool stands: on several threads its task may run first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_set_that_is_there_before_the_pool_is_not_lost() {
+    for round in 0..500 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        sender.send(specs(1)).await.expect("there is room");
+        let pool = Pool::builder("test")
+            .discover(Sets(receiver))
+            .build()
+            .expect("in a runtime");
+        let known = async {
+            while pool.endpoints().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(5), known).await;
+        assert!(seen.is_ok(), "round {round}: the pool stayed empty");
+    }
+}
+
 #[test]
 fn discovery_without_a_runtime_is_an_error() {
     let (_sender, receiver) = tokio::sync::mpsc::channel(1);

@@ -21,21 +21,23 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fail_static::{Answer, Settings};
-use crate::feed::Feed;
+use crate::feed::{Feed, sleep_until};
 use crate::watch::AbortOnDrop;
-use crate::{Discovery, Instance, Watch};
+use crate::{Discovery, Instance, Watch, clock};
 
 const EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Names as services, with one port for all of their addresses. See the [module documentation](self).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Dns {
     port: u16,
     settings: Settings,
+    snapshots: Option<PathBuf>,
 }
 
 impl Dns {
@@ -45,6 +47,7 @@ impl Dns {
         Self {
             port,
             settings: Settings::default(),
+            snapshots: None,
         }
     }
 
@@ -54,17 +57,26 @@ impl Dns {
         self.settings = settings;
         self
     }
+
+    /// Keeps the latest set of each followed name in this folder, and starts with it until the name resolves.
+    /// Default: nothing is kept.
+    #[must_use]
+    pub fn snapshots(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.snapshots = Some(folder.into());
+        self
+    }
 }
 
 impl Discovery for Dns {
     fn watch(&self, service: &str) -> Watch {
-        let (feed, latest) = Feed::new(service, self.settings, None);
+        let (feed, latest) = Feed::new(service, self.settings, self.snapshots.as_ref());
         let task = tokio::spawn(follow(service.to_owned(), self.port, feed));
         Watch::new(latest, Some(AbortOnDrop(task.abort_handle())))
     }
 }
 
 async fn follow(name: String, port: u16, mut feed: Feed) {
+    feed.load().await;
     loop {
         let answer =
             match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name.as_str(), port)))
@@ -82,7 +94,14 @@ async fn follow(name: String, port: u16, mut feed: Feed) {
                 Err(_) => Answer::Failed,
             };
         feed.answer(answer).await;
-        tokio::time::sleep(EVERY).await;
+        let next = clock::now() + EVERY;
+        while clock::now() < next {
+            sleep_until(feed.deadline().map(|at| at.min(next)).or(Some(next))).await;
+            if feed.wants_confirmation() {
+                break;
+            }
+            feed.tick().await;
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use std::time::Duration;
 use crate::{Program, Ready, Server, StartError, port};
 
 const USER: &str = "postgres";
+/// A server whose predecessor's children still live refuses to start.
+const RESTARTS: u32 = 20;
 const INITDB_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running server, or one that was killed and may be started again.
@@ -84,10 +86,17 @@ impl Postgres {
         self.server().kill();
         let ended = self.server().wait_for_exit(Duration::from_secs(5));
         debug_assert!(ended, "a killed process ends");
-        // The killed server left its lock file; its children need a moment to notice.
+        // The killed server left its lock file, and its children live on until they notice.
         let lock = data(self.folder.path()).join("postmaster.pid");
-        let _may_be_gone = std::fs::remove_file(lock);
-        *self.server() = launch(self.folder.path(), self.port)?;
+        let mut launched = launch(self.folder.path(), self.port);
+        for _ in 0..RESTARTS {
+            if launched.is_ok() {
+                break;
+            }
+            let _may_be_gone = std::fs::remove_file(&lock);
+            launched = launch(self.folder.path(), self.port);
+        }
+        *self.server() = launched?;
         Ok(())
     }
 

@@ -139,7 +139,7 @@ fn nginx(origin: SocketAddr, folder: &Path) -> (Server, SocketAddr) {
     let port = port::free();
     let at = folder.display();
     let text = format!(
-        "daemon off; worker_processes 1; pid {at}/pid; error_log /dev/null; events {{}}\n\
+        "daemon off; master_process off; pid {at}/pid; error_log /dev/null; events {{}}\n\
          http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
          uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; upstream o {{ server {origin}; keepalive 8; }}\n\
          server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://o; proxy_http_version 1.1;\n\

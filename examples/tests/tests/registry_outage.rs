@@ -352,7 +352,7 @@ async fn ten_watchers_of_a_thousand_instances_end_with_equal_sets() {
                 registry
                     .register(&registration(&id))
                     .await
-                    .expect("Consul answers")
+                    .expect("Consul answers");
             }
         });
         futures_util::future::join_all(registering).await;

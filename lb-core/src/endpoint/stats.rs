@@ -26,6 +26,11 @@ use crate::{
 /// Reports older than this are not believed any more.
 pub(crate) const REPORT_EXPIRY: Duration = Duration::from_secs(60);
 
+/// The less is known of an endpoint, the more it looks like this part of the
+/// fleet's average: better than average, or one once slow would never be tried
+/// again by a policy that takes the best.
+const CURIOSITY: f64 = 0.8;
+
 /// Counters and estimates of one endpoint. They live as long as the endpoint's
 /// incarnation and survive every change of weight, zone, policy or membership.
 ///
@@ -264,10 +269,10 @@ impl Stats {
     pub fn expected_latency_seconds(&self, now: Instant) -> Option<f64> {
         let fleet = self.fleet.latency_seconds()?;
         let (Some((mean, _)), Some((n, at))) = (self.mean.get(), self.samples.get()) else {
-            return Some(fleet);
+            return Some(fleet * CURIOSITY);
         };
         let n = n * keep(self.fleet.tick(now).since(at), self.fleet.latency_decay);
-        Some((mean * n + fleet) / (n + 1.0))
+        Some((mean * n + fleet * CURIOSITY) / (n + 1.0))
     }
 
     /// How long requests have been waiting here without any sign of life: a

@@ -195,30 +195,24 @@ impl PoolBuilder {
             members,
             shadow: None,
         };
-        let mut failed = None;
-        let shared = Arc::new_cyclic(|weak| {
-            let watcher = self.discover.map(|sets| Watcher::start(sets, weak.clone()));
-            let watcher = watcher.transpose().unwrap_or_else(|error| {
-                failed = Some(error);
-                None
-            });
-            Shared {
-                name: self.name,
-                snapshot: ArcSwap::from_pointee(snapshot),
-                observers: Arc::new(self.observers),
-                fleet,
-                rules: self.rules,
-                room: self.room,
-                change: Mutex::new(change),
-                extras: self.extras,
-                health: OnceLock::new(),
-                _watcher: watcher,
-            }
+        let shared = Arc::new(Shared {
+            name: self.name,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            observers: Arc::new(self.observers),
+            fleet,
+            rules: self.rules,
+            room: self.room,
+            change: Mutex::new(change),
+            extras: self.extras,
+            health: OnceLock::new(),
+            watcher: OnceLock::new(),
         });
-        if let Some(error) = failed {
-            return Err(error);
-        }
         shared.rebuild(&mut shared.change());
+        // Tasks start when there is a pool for them to find.
+        if let Some(sets) = self.discover {
+            let watcher = Watcher::start(sets, Arc::downgrade(&shared))?;
+            shared.watcher.get_or_init(|| watcher);
+        }
         let pool = Pool { shared };
         if let Some(check) = self.health {
             let checks = check.start(&pool)?;

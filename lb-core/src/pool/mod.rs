@@ -90,7 +90,7 @@ pub(crate) struct Shared {
     /// Ends with the pool.
     health: OnceLock<HealthChecks>,
     /// Ends with the pool.
-    _watcher: Option<Watcher>,
+    watcher: OnceLock<Watcher>,
 }
 
 /// What only changes need.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Stage;
 use super::visitor::{Visitor, WhoAmI};
 
-const CLIENTS: usize = 6;
+const CLIENTS: usize = 10;
 /// Requests of each client after its first one.
 const REQUESTS: usize = 10;
 /// WebSockets of each client.
@@ -33,7 +33,7 @@ struct Trail {
 pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage
         .show
-        .chapter("Affinity: six clients with a cookie, over HTTP and WebSocket");
+        .chapter("Affinity: ten clients with a cookie, over HTTP and WebSocket");
     let mut trails = Vec::new();
     for _ in 0..CLIENTS {
         trails.push(trail(stage.visitor.stranger()).await?);
