@@ -62,7 +62,8 @@ async fn a_signed_header_binds_as_a_cookie_does_on_every_gateway() {
         assert_eq!(text, home);
         assert_eq!(field(&head, "x-session"), None, "still valid");
     }
-    let forged = format!("X-Session: {}A\r\n", &token[..token.len() - 1]);
+    let other = if token.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("X-Session: {other}{}\r\n", &token[1..]);
     let texts = [
         ask(gateways[0], "/", &forged).await.0,
         ask(gateways[0], "/", &forged).await.0,
@@ -289,4 +290,45 @@ async fn who_knows_the_key_is_told_how_the_answer_came_about() {
     }
     let seen = origins[0].seen().join("").to_ascii_lowercase();
     assert!(!seen.contains("x-lb-explain"), "{seen}");
+}
+
+#[tokio::test]
+async fn new_tunnels_go_to_the_endpoint_that_was_added_and_all_are_released() {
+    use crate::tunnels::{ACCEPTED, HANDSHAKE, echo};
+
+    let urls = [
+        echo(ACCEPTED).await,
+        echo(ACCEPTED).await,
+        echo(ACCEPTED).await,
+    ];
+    let spec = |at: usize| EndpointSpec::new(format!("sim-{at}"), &urls[at]);
+    let pool = Pool::builder("test")
+        .endpoints([spec(0), spec(1)])
+        .build()
+        .unwrap();
+    let proxy = pool.reverse_proxy();
+    let gateway = serve(proxy.clone()).await;
+    let counts = || {
+        pool.status()
+            .endpoints
+            .iter()
+            .map(|one| one.in_flight)
+            .collect::<Vec<_>>()
+    };
+    let mut clients = Vec::new();
+    let mut connect = async |count: usize| {
+        for _ in 0..count {
+            let mut client = Client::connect(gateway).await;
+            assert_eq!(client.ask(HANDSHAKE).await.status, 101);
+            clients.push(client);
+        }
+    };
+    connect(4).await;
+    assert_eq!(counts(), [2, 2]);
+    pool.set_endpoints([spec(0), spec(1), spec(2)]).unwrap();
+    connect(2).await;
+    assert_eq!(counts(), [2, 2, 2]);
+    clients.clear();
+    until("all tunnels have ended", || proxy.tunnels() == 0).await;
+    assert_eq!(counts(), [0, 0, 0]);
 }
