@@ -8,7 +8,7 @@
 //! | know who gets the next request            | [`policy`]    | decide |
 //! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
 //! | read what endpoints report, and report    | [`report`]    | decide, serve |
-//! | judge who behaves worse than the others   | [`outlier`]   | decide |
+//! | eject who behaves worse than the others   | [`outlier`]   | decide, serve |
 //! | retry within a budget                     | [`retry`]     | decide |
 //! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |

@@ -1,8 +1,8 @@
 //! The metrics of this crate, all in one place.
 
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-use crate::candidates::Candidates;
+use crate::{candidates::Candidates, endpoint::EndpointId};
 
 /// Endpoints by pool: all members.
 const ENDPOINTS: &str = "lb_endpoints";
@@ -10,6 +10,9 @@ const ENDPOINTS: &str = "lb_endpoints";
 const ENDPOINTS_AVAILABLE: &str = "lb_endpoints_available";
 /// 1 while a pool overlooks health.
 const PANICKING: &str = "lb_panicking";
+
+/// Panics of observers that were told an outcome.
+const OBSERVER_PANICS: &str = "lb_observer_panics_total";
 
 /// Describes every metric to the installed recorder; call it once at start.
 pub fn describe() {
@@ -19,7 +22,12 @@ pub fn describe() {
         Unit::Count,
         "Members of a pool that take new requests"
     );
+    describe_counter!(
+        OBSERVER_PANICS,
+        "Panics of observers; each cost one observation"
+    );
     crate::health::describe();
+    crate::outlier::describe();
     crate::report::describe();
     #[cfg(feature = "affinity")]
     crate::balance::describe();
@@ -40,4 +48,10 @@ pub(crate) fn membership(pool: &str, candidates: &Candidates) {
     gauge!(ENDPOINTS_AVAILABLE, "pool" => pool.to_owned()).set(candidates.available().len() as f64);
     gauge!(PANICKING, "pool" => pool.to_owned())
         .set(f64::from(u8::from(candidates.is_panicking())));
+}
+
+#[cold]
+pub(crate) fn observer_panicked(endpoint: &EndpointId) {
+    tracing::error!(%endpoint, "an observer panicked");
+    counter!(OBSERVER_PANICS).increment(1);
 }

@@ -17,6 +17,7 @@ use crate::{
     endpoint::{EndpointSpec, Fleet, Observer},
     error::ConfigError,
     health::HealthCheck,
+    outlier::OutlierDetection,
     policy::{Policy, PolicyConfig},
     pool::{
         Change, Pool, Shared,
@@ -40,6 +41,7 @@ pub struct PoolBuilder {
     room: u32,
     latency_decay: Duration,
     health: Option<HealthCheck>,
+    outlier: Option<OutlierDetection>,
     extras: http::Extensions,
     failed: Option<ConfigError>,
 }
@@ -59,6 +61,7 @@ impl PoolBuilder {
             room: u32::MAX,
             latency_decay: Duration::from_secs(10),
             health: None,
+            outlier: None,
             extras: http::Extensions::new(),
             failed: None,
         }
@@ -143,6 +146,13 @@ impl PoolBuilder {
         self
     }
 
+    /// Watches the requests of every endpoint from now on and ejects outliers, until
+    /// the pool is dropped. Needs a tokio runtime. Default: nobody is ejected.
+    pub fn outlier(mut self, detection: OutlierDetection) -> Self {
+        self.outlier = Some(detection);
+        self
+    }
+
     /// Carries a part of another module along, found again by its type; `checked`
     /// is said by `build`.
     #[cfg_attr(
@@ -205,6 +215,7 @@ impl PoolBuilder {
             change: Mutex::new(change),
             extras: self.extras,
             health: OnceLock::new(),
+            outlier: OnceLock::new(),
             watcher: OnceLock::new(),
         });
         shared.rebuild(&mut shared.change());
@@ -217,6 +228,10 @@ impl PoolBuilder {
         if let Some(check) = self.health {
             let checks = check.start(&pool)?;
             pool.shared.health.get_or_init(|| checks);
+        }
+        if let Some(detection) = self.outlier {
+            let detector = detection.start(&pool)?;
+            pool.shared.outlier.get_or_init(|| detector);
         }
         Ok(pool)
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +14,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     endpoint::{Endpoint, Observation, Observer, Outcome},
+    observe,
     pool::shadow::ShadowLease,
     report::LoadReport,
 };
@@ -123,14 +125,26 @@ impl Observers {
         self.any.store(true, Ordering::Relaxed);
     }
 
+    /// Takes it out again; who is told at this moment still is.
+    pub(crate) fn remove(&self, observer: &Arc<dyn Observer>) {
+        self.all.rcu(|before| {
+            let others = before.iter().filter(|other| !Arc::ptr_eq(other, observer));
+            others.cloned().collect::<Vec<_>>()
+        });
+    }
+
     fn any(&self) -> bool {
         // Relaxed: who observes from now on may miss a request in motion.
         self.any.load(Ordering::Relaxed)
     }
 
+    /// An observer that panics costs its own observation only.
     fn tell(&self, endpoint: &Endpoint, observation: &Observation) {
         for observer in self.all.load().iter() {
-            observer.observed(endpoint, observation);
+            let told = AssertUnwindSafe(|| observer.observed(endpoint, observation));
+            if catch_unwind(told).is_err() {
+                observe::observer_panicked(endpoint.id());
+            }
         }
     }
 }

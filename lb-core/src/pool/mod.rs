@@ -52,6 +52,7 @@ use crate::{
     error::{ConfigError, PickError},
     health::HealthChecks,
     observe,
+    outlier::OutlierDetector,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
     pool::{
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     extras: http::Extensions,
     /// Ends with the pool.
     health: OnceLock<HealthChecks>,
+    /// Ends with the pool.
+    outlier: OnceLock<OutlierDetector>,
     /// Ends with the pool.
     watcher: OnceLock<Watcher>,
 }
@@ -346,6 +349,12 @@ impl Pool {
         self.shared.health.get()
     }
 
+    /// What the pool's own outlier detection knows, if it was built with one.
+    #[must_use]
+    pub fn outlier(&self) -> Option<&OutlierDetector> {
+        self.shared.outlier.get()
+    }
+
     /// A handle that does not keep the pool alive.
     #[must_use]
     pub fn downgrade(&self) -> WeakPool {
@@ -354,9 +363,15 @@ impl Pool {
 
     /// Tells `observer` every recorded outcome from now on.
     pub fn observe(&self, observer: impl Observer) {
-        self.shared
-            .observers
-            .add(&(Arc::new(observer) as Arc<dyn Observer>));
+        self.add_observer(&(Arc::new(observer) as Arc<dyn Observer>));
+    }
+
+    pub(crate) fn add_observer(&self, observer: &Arc<dyn Observer>) {
+        self.shared.observers.add(observer);
+    }
+
+    pub(crate) fn remove_observer(&self, observer: &Arc<dyn Observer>) {
+        self.shared.observers.remove(observer);
     }
 }
 

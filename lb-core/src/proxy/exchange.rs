@@ -150,6 +150,7 @@ where
             deaf: false,
             progress: 0,
         };
+        inner.budget.deposit(now);
         match given {
             Some(lease) => exchange.connect(lease, now),
             None => exchange.choose(now)?,
@@ -300,7 +301,8 @@ where
         // nothing about the endpoint: ask it again.
         let stale = reused && error == ProxyError::UpstreamClosed && progress != Progress::Answered;
         if stale && replay {
-            self.restart();
+            self.restart(error)?;
+            self.inner.metrics.retried();
             return Ok(());
         }
         if let Some(lease) = &mut lease {
@@ -317,15 +319,25 @@ where
             return Err(error);
         }
         drop(lease);
-        self.restart();
+        self.restart(error)?;
         // Nobody else is left: what happened here says more than "none".
-        self.choose(clock::now()).map_err(|_| error)
+        if self.choose(clock::now()).is_err() {
+            self.inner.budget.give_back(clock::now());
+            return Err(error);
+        }
+        self.inner.metrics.retried();
+        Ok(())
     }
 
-    fn restart(&mut self) {
-        self.inner.metrics.retried();
+    /// Prepares another attempt, if the budget has one left.
+    fn restart(&mut self, error: ProxyError) -> Result<(), ProxyError> {
+        if !self.inner.budget.try_withdraw(clock::now()) {
+            self.inner.metrics.retry_refused();
+            return Err(error);
+        }
         self.upload.rewind();
         self.reader = AnswerReader::default();
+        Ok(())
     }
 
     /// The answer has come: hand it to the client.

@@ -46,6 +46,7 @@
 //! as chunked, and its connection is closed.
 
 mod body;
+mod budget;
 mod error;
 mod exchange;
 mod explain;

@@ -15,6 +15,7 @@ use super::tunnel::TunnelEnd;
 const REQUESTS: &str = "lb_proxy_requests_total";
 const REFUSALS: &str = "lb_proxy_refusals_total";
 const RETRIES: &str = "lb_proxy_retries_total";
+const RETRIES_REFUSED: &str = "lb_proxy_retries_refused_total";
 const CONNECTIONS: &str = "lb_proxy_connections_total";
 const TUNNELS: &str = "lb_proxy_tunnels";
 const TUNNELS_ENDED: &str = "lb_proxy_tunnels_ended_total";
@@ -28,6 +29,10 @@ pub(crate) fn describe() {
     );
     describe_counter!(REFUSALS, "Requests the proxy answered itself, by reason");
     describe_counter!(RETRIES, "Second and later attempts of requests");
+    describe_counter!(
+        RETRIES_REFUSED,
+        "Attempts that the retry budget did not allow"
+    );
     describe_counter!(CONNECTIONS, "Connections opened to endpoints");
     describe_gauge!(TUNNELS, Unit::Count, "Tunnels that are open");
     describe_counter!(TUNNELS_ENDED, "Tunnels that ended, by how");
@@ -45,6 +50,7 @@ pub(crate) struct Metrics {
     /// By the first digit of the status, 1 to 5.
     requests: [Counter; 5],
     retries: Counter,
+    retries_refused: Counter,
     connections: Counter,
     tunnels: Gauge,
     seconds: Histogram,
@@ -58,6 +64,7 @@ impl Metrics {
         Self {
             requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
             retries: counter!(RETRIES, "pool" => pool.clone()),
+            retries_refused: counter!(RETRIES_REFUSED, "pool" => pool.clone()),
             connections: counter!(CONNECTIONS, "pool" => pool.clone()),
             tunnels: gauge!(TUNNELS, "pool" => pool.clone()),
             seconds: histogram!(SECONDS, "pool" => pool.clone()),
@@ -79,6 +86,10 @@ impl Metrics {
 
     pub(crate) fn retried(&self) {
         self.retries.increment(1);
+    }
+
+    pub(crate) fn retry_refused(&self) {
+        self.retries_refused.increment(1);
     }
 
     pub(crate) fn connected(&self) {

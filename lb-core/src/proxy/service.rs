@@ -11,6 +11,7 @@ use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::budget::SharedBudget;
 use super::exchange::{Choice, Exchange};
 use super::future::ResponseFuture;
 use super::observe::Metrics;
@@ -24,6 +25,7 @@ use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
 use crate::endpoint::{Cause, Endpoint};
 use crate::pool::Pool;
+use crate::retry::RetryBudget;
 
 /// Forwards requests to the endpoints of a pool; see the [module](super).
 ///
@@ -42,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) idle: Arc<IdleConnections>,
     pub(crate) tunnels: Tunnels,
     pub(crate) metrics: Metrics,
+    pub(crate) budget: Arc<SharedBudget>,
     pub(crate) config: Config,
 }
 
@@ -74,6 +77,7 @@ impl ReverseProxy {
         let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
         let affinity = pool.affinity().cloned().map(Arc::new);
         let (tunnels, metrics) = (Tunnels::default(), Metrics::new(pool.name()));
+        let budget = RetryBudget::new(0.2, Duration::from_secs(10), 3.0);
         Self {
             inner: Arc::new(Inner {
                 pool,
@@ -81,6 +85,7 @@ impl ReverseProxy {
                 idle,
                 tunnels,
                 metrics,
+                budget: Arc::new(SharedBudget::new(budget)),
                 config,
             }),
         }
@@ -113,6 +118,15 @@ impl ReverseProxy {
     #[must_use]
     pub fn attempts(self, attempts: u8) -> Self {
         self.with(|config| config.routes.common().attempts = attempts.max(1))
+    }
+
+    /// How many second and later attempts all requests together may make; clones
+    /// share it. When nothing is left, a failed attempt is the answer. Default: a
+    /// fifth of the requests of the last 10 s, and 3 per second always.
+    #[must_use]
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        Arc::make_mut(&mut self.inner).budget = Arc::new(SharedBudget::new(budget));
+        self
     }
 
     /// Other rules for paths below `prefix`, which ends where a segment ends; of

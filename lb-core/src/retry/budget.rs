@@ -61,7 +61,7 @@ impl RetryBudget {
     }
 
     /// Takes one retry if one is left.
-    #[must_use = "a retry that was taken but not made is lost to others"]
+    #[must_use = "a retry that was taken but not made is to be given back"]
     pub fn try_withdraw(&mut self, now: Instant) -> bool {
         self.expire(now);
         if self.withdrawals as f64 >= self.limit() {
@@ -70,6 +70,15 @@ impl RetryBudget {
         self.withdrawals += 1;
         self.slot(now).withdrawals += 1;
         true
+    }
+
+    /// Returns a retry that was taken a moment ago and not made.
+    pub fn give_back(&mut self) {
+        let mut newest = self.window.iter_mut().rev();
+        if let Some(slot) = newest.find(|slot| slot.withdrawals > 0) {
+            slot.withdrawals -= 1;
+            self.withdrawals -= 1;
+        }
     }
 
     /// Retries that the window allows in all.
@@ -125,6 +134,19 @@ mod tests {
         budget.deposit(5, now);
         assert!(budget.try_withdraw(now + Duration::from_secs(9)));
         assert!(!budget.try_withdraw(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn what_was_given_back_can_be_taken_again() {
+        let now = start();
+        let mut budget = RetryBudget::new(0.1, Duration::from_secs(10), 0.0);
+        budget.give_back(); // nothing was taken: nothing happens
+        budget.deposit(10, now);
+        assert!(budget.try_withdraw(now));
+        assert!(!budget.try_withdraw(now));
+        budget.give_back();
+        assert!(budget.try_withdraw(now));
+        assert!(!budget.try_withdraw(now));
     }
 
     proptest! {

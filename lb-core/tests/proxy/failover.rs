@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lb_core::ReverseProxy;
 use lb_core::proxy::Timeouts;
+use lb_core::retry::RetryBudget;
 
 use crate::support::*;
 
@@ -193,4 +195,32 @@ async fn paths_have_rules_of_their_own() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 502], "one attempt each, in turn");
+}
+
+/// Asks one hundred times through a gateway over two endpoints that take every
+/// request and close. How many attempts they saw.
+async fn attempts_of_a_hundred(change: impl FnOnce(ReverseProxy) -> ReverseProxy) -> usize {
+    let broken = [(); 2].map(|()| Origin::start(|_| Reply::Close(Vec::new())));
+    let pool = pool(&broken.each_ref().map(Origin::url));
+    let gateway = serve(change(pool.reverse_proxy())).await;
+    let mut client = Client::connect(gateway).await;
+    for _ in 0..100 {
+        let answer = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert_eq!(answer.status, 502);
+        let reason = r#"{"error":"upstream_closed""#;
+        assert!(answer.text().starts_with(reason), "{}", answer.text());
+    }
+    broken.iter().map(|origin| origin.seen().len()).sum()
+}
+
+#[tokio::test]
+async fn when_everything_fails_retries_stay_within_the_budget() {
+    let budget = |ratio| RetryBudget::new(ratio, Duration::from_secs(3_600), 0.0);
+    let attempts = attempts_of_a_hundred(|proxy| proxy.retry_budget(budget(0.2))).await;
+    assert_eq!(attempts, 120);
+    let none = attempts_of_a_hundred(|proxy| proxy.retry_budget(budget(0.0))).await;
+    assert_eq!(none, 100);
+    // The control: a budget that cannot be exhausted. Every request is tried twice.
+    let unlimited = attempts_of_a_hundred(|proxy| proxy.retry_budget(budget(10.0))).await;
+    assert_eq!(unlimited, 200);
 }

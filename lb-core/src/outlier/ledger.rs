@@ -1,0 +1,219 @@
+//! The records of a pool's endpoints, and who is ejected by them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use super::detection::OutlierDetection;
+use super::detector::Watched;
+use super::observe;
+use super::pulse::Pulse;
+use super::state::{Reason, Record};
+use super::success_rate::SuccessRate;
+use super::window::BUCKETS;
+use crate::endpoint::{Cause, Endpoint, EndpointId, Observation, Observer, Outcome, Stats};
+use crate::pool::{Pool, WeakPool};
+
+/// What all parts of one detector share.
+pub(super) struct Ledger {
+    pub(super) config: OutlierDetection,
+    pool: WeakPool,
+    pulse: Pulse,
+    /// Read on the request path, replaced when members change.
+    subjects: ArcSwap<Subjects>,
+    /// Held while somebody is ejected or let back, before any record.
+    turn: Mutex<()>,
+}
+
+type Subjects = HashMap<EndpointId, Arc<Subject>>;
+
+/// One life of one endpoint.
+struct Subject {
+    life: Weak<Stats>,
+    record: Mutex<Record>,
+}
+
+impl Ledger {
+    pub(super) fn new(config: OutlierDetection, pool: &Pool, now: Instant) -> Self {
+        let ledger = Self {
+            pulse: Pulse::new(config.interval / BUCKETS, now),
+            config,
+            pool: pool.downgrade(),
+            subjects: ArcSwap::default(),
+            turn: Mutex::new(()),
+        };
+        ledger.follow_members(&pool.endpoints(), now);
+        ledger
+    }
+
+    /// One look: who left, who comes back, and who behaves worse than the others.
+    pub(super) fn look(&self, pool: &Pool, now: Instant) {
+        let members = pool.endpoints();
+        self.follow_members(&members, now);
+        if self.pulse.beat(now) {
+            tracing::info!(pool = pool.name(), "resumed: requests before say nothing");
+            for subject in self.subjects.load().values() {
+                subject.record().forget_requests(&self.config, now);
+            }
+        }
+        self.let_back(pool, now);
+        self.judge(pool, &members, now);
+    }
+
+    /// Takes newcomers in and forgets who left.
+    fn follow_members(&self, members: &[Arc<Endpoint>], now: Instant) {
+        let before = self.subjects.load();
+        let known = |member: &Arc<Endpoint>| before.get(member.id()).filter(|it| it.is(member));
+        if before.len() == members.len() && members.iter().all(|member| known(member).is_some()) {
+            return;
+        }
+        let subject = |member: &Arc<Endpoint>| {
+            let subject = known(member).cloned();
+            let subject = subject.unwrap_or_else(|| {
+                Arc::new(Subject {
+                    life: Arc::downgrade(&member.stats),
+                    record: Mutex::new(Record::new(self.config.interval, now)),
+                })
+            });
+            (member.id().clone(), subject)
+        };
+        let after: Subjects = members.iter().map(subject).collect();
+        for (id, subject) in before.iter() {
+            let stays = after.get(id).is_some_and(|new| Arc::ptr_eq(new, subject));
+            if !stays && subject.record().ejection.is_some() {
+                subject.clear(now);
+            }
+        }
+        self.subjects.store(Arc::new(after));
+    }
+
+    fn let_back(&self, pool: &Pool, now: Instant) {
+        for (id, subject) in self.subjects.load().iter() {
+            let _turn = lock(&self.turn);
+            if subject.record().pass(&self.config, now) {
+                tracing::info!(pool = pool.name(), endpoint = %id, "let back");
+                observe::returned(pool.name());
+                pool.mark(id, Cause::Ejected, false);
+            }
+        }
+    }
+
+    /// Compares those that are in, and completes rows that found no room before.
+    fn judge(&self, pool: &Pool, members: &[Arc<Endpoint>], now: Instant) {
+        let subjects = self.subjects.load();
+        let (mut watched, mut fleet) = (Vec::new(), Vec::<SuccessRate>::new());
+        let mut in_a_row = Vec::new();
+        for endpoint in members {
+            let Some(subject) = subjects.get(endpoint.id()) else {
+                continue;
+            };
+            let mut record = subject.record();
+            if record.ejection.is_some() {
+                continue;
+            }
+            if record.row >= self.config.consecutive {
+                in_a_row.push((watched.len(), Reason::ConsecutiveFailures));
+            }
+            fleet.push(record.success_rate(now));
+            watched.push((endpoint, subject));
+        }
+        for (at, reason) in in_a_row.into_iter().chain(self.config.suspects(&fleet)) {
+            let (endpoint, subject) = watched[at];
+            self.eject(pool, endpoint.id(), subject, reason, now);
+        }
+    }
+
+    /// Ejects, if the share allows one more.
+    #[cold]
+    fn eject(&self, pool: &Pool, id: &EndpointId, subject: &Subject, reason: Reason, now: Instant) {
+        let _turn = lock(&self.turn);
+        if subject.record().ejection.is_some() {
+            return;
+        }
+        if !self.has_room(pool, id) {
+            observe::refused(pool.name());
+            return;
+        }
+        subject.record().eject(reason, &self.config, now);
+        tracing::warn!(pool = pool.name(), endpoint = %id, reason = reason.code(), "ejected");
+        observe::ejected(pool.name(), reason);
+        pool.mark(id, Cause::Ejected, true);
+    }
+
+    /// Fewer are out than may be, and somebody else is there to take over.
+    fn has_room(&self, pool: &Pool, id: &EndpointId) -> bool {
+        let members = pool.endpoints();
+        let out = |member: &&Arc<Endpoint>| member.stats().has(Cause::Ejected);
+        let takes = |other: &Arc<Endpoint>| {
+            other.id() != id && other.weight() > 0 && other.stats().causes() == 0
+        };
+        members.iter().filter(out).count() < self.config.room(members.len())
+            && members.iter().any(takes)
+    }
+
+    pub(super) fn watched(&self, now: Instant) -> BTreeMap<EndpointId, Watched> {
+        let subjects = self.subjects.load();
+        let watched = |(id, subject): (&EndpointId, &Arc<Subject>)| {
+            (id.clone(), Watched::of(&mut subject.record(), now))
+        };
+        subjects.iter().map(watched).collect()
+    }
+
+    /// Takes every verdict back.
+    pub(super) fn acquit(&self, pool: &Pool) {
+        let _turn = lock(&self.turn);
+        for (id, subject) in self.subjects.load().iter() {
+            if subject.record().ejection.take().is_some() {
+                pool.mark(id, Cause::Ejected, false);
+            }
+        }
+    }
+}
+
+/// One lock of one endpoint per request; the fleet is looked at elsewhere.
+impl Observer for Ledger {
+    fn observed(&self, endpoint: &Endpoint, observation: &Observation) {
+        let failed = match observation.outcome {
+            Outcome::Cancelled => return,
+            Outcome::Overloaded if !self.config.overload => return,
+            outcome => outcome.is_failure(),
+        };
+        let subjects = self.subjects.load();
+        let subject = subjects.get(endpoint.id()).filter(|it| it.is(endpoint));
+        let Some(subject) = subject.filter(|_| !self.pulse.is_void(observation)) else {
+            return;
+        };
+        let complete = subject
+            .record()
+            .observe(failed, &self.config, observation.now);
+        if complete && let Some(pool) = self.pool.upgrade() {
+            let reason = Reason::ConsecutiveFailures;
+            self.eject(&pool, endpoint.id(), subject, reason, observation.now);
+        }
+    }
+}
+
+impl Subject {
+    /// The same life, whatever its weight is now.
+    fn is(&self, endpoint: &Endpoint) -> bool {
+        std::ptr::eq(self.life.as_ptr(), Arc::as_ptr(&endpoint.stats))
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+
+    /// It is no member any more: if it comes back it begins without the verdict.
+    fn clear(&self, now: Instant) {
+        if let Some(stats) = self.life.upgrade() {
+            stats.set_causes(Cause::Ejected.bit(), false, now);
+        }
+    }
+}
+
+/// A panic while it was held leaves a whole record.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
