@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use common::{id, pool, random, start};
 use lb_core::{
-    Outcome, PickCx,
+    EndpointSpec, Outcome, PickCx, Pool,
+    outlier::OutlierDetection,
     policy::{
         ConsistentHash, LeastRequest, LeastResponseTime, PolicyConfig, Prequal, Random,
         ResourceBased, RoundRobin, WeightedRoundRobin, ZoneAware,
@@ -61,4 +62,37 @@ fn an_explanation_allocates() {
     let now = start();
     let counted = allocation_counter::measure(|| drop(pool.explain(&PickCx::new(now, 1))));
     assert!(counted.count_total > 0);
+}
+
+#[test]
+fn a_hundred_thousand_endpoints_are_watched_within_forty_mebibytes() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let _inside = runtime.enter();
+    let specs = (0..100_000).map(|at| EndpointSpec::new(format!("e{at}"), "http://10.0.0.1:80"));
+    let pool = Pool::builder("many").endpoints(specs).build();
+    let pool = pool.expect("a pool");
+    let mut detector = None;
+    let held = allocation_counter::measure(|| {
+        detector = OutlierDetection::default().start(&pool).ok();
+    });
+    // On the request path nothing is allocated.
+    let work = || {
+        for i in 0..500 {
+            let mut lease = pool.pick(&PickCx::new(start(), random(i))).expect("one");
+            lease.record(
+                [Outcome::Success, Outcome::Failure][i as usize % 2],
+                start(),
+            );
+        }
+    };
+    work();
+    assert_eq!(allocation_counter::measure(work).count_total, 0);
+    let watched = detector.expect("it started").watched();
+    assert_eq!(watched.len(), 100_000);
+    let bytes = held.bytes_current;
+    assert!((1 << 20..40 << 20).contains(&bytes), "{bytes} bytes");
+    eprintln!("{bytes} bytes for 100,000 endpoints");
 }

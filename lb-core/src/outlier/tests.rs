@@ -312,6 +312,33 @@ impl<F: Fn(&Endpoint, &Observation) + Send + Sync + 'static> crate::endpoint::Ob
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_always_fails_costs_five_requests_per_ejection() {
+    let failures = |pool: Pool| async move {
+        let mut failures = 0;
+        for _ in 0..1_000 {
+            let (now, random) = (clock::now(), fastrand::u64(..));
+            let mut lease = pool.pick(&PickCx::new(now, random)).unwrap();
+            let ill = *lease.endpoint().id() == named(3);
+            let outcome = [Outcome::Success, Outcome::Failure][usize::from(ill)];
+            lease.record(outcome, now);
+            failures += u32::from(ill);
+            drop(lease);
+            pass(SECOND / 10).await;
+        }
+        failures
+    };
+    // In 100 s it is out for 30 and 60 s.
+    let pool = Pool::builder("test").endpoints(members(10));
+    let pool = pool.policy(crate::policy::RoundRobin::default());
+    let pool = pool.outlier(OutlierDetection::default()).build().unwrap();
+    let watched = failures(pool).await;
+    assert!((10..=15).contains(&watched), "{watched}");
+    let control = Pool::builder("test").endpoints(members(10));
+    let control = control.policy(crate::policy::RoundRobin::default());
+    assert_eq!(failures(control.build().unwrap()).await, 100);
+}
+
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused() {
     let pool = unwatched(1);

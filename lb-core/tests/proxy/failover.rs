@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lb_core::ReverseProxy;
+use lb_core::outlier::{OutlierDetection, Reason};
+use lb_core::policy::RoundRobin;
 use lb_core::proxy::Timeouts;
 use lb_core::retry::RetryBudget;
+use lb_core::{Pool, ReverseProxy};
 
 use crate::support::*;
 
@@ -223,4 +225,58 @@ async fn when_everything_fails_retries_stay_within_the_budget() {
     // The control: a budget that cannot be exhausted. Every request is tried twice.
     let unlimited = attempts_of_a_hundred(|proxy| proxy.retry_budget(budget(10.0))).await;
     assert_eq!(unlimited, 200);
+}
+
+fn watched(urls: &[String], detection: OutlierDetection) -> Pool {
+    let pool = Pool::builder("watched").endpoints(urls.iter().map(String::as_str));
+    pool.policy(RoundRobin::default())
+        .outlier(detection)
+        .build()
+        .unwrap()
+}
+
+/// How many of fifty requests were answered with a failure.
+async fn failures_of_fifty(pool: &Pool) -> usize {
+    let mut client = Client::connect(serve(pool.reverse_proxy()).await).await;
+    let mut failures = 0;
+    for _ in 0..50 {
+        let answer = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        failures += usize::from(answer.status == 500);
+    }
+    failures
+}
+
+#[tokio::test]
+async fn an_endpoint_that_answers_500_is_ejected_after_five_requests() {
+    let broken = Origin::start(|_| {
+        Reply::Keep(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_vec())
+    });
+    let origin = Origin::saying("ok");
+    let urls = [broken.url(), origin.url()];
+    let pool = watched(&urls, OutlierDetection::default());
+    // Of two endpoints one is no less than the half that health needs to count.
+    assert_eq!(failures_of_fifty(&pool).await, 5);
+    let out = pool.outlier().unwrap().watched();
+    let out: Vec<_> = out.values().filter_map(|one| one.ejection).collect();
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0].reason, Reason::ConsecutiveFailures);
+    // The control: the same with a row that is never complete.
+    let never = OutlierDetection::default().consecutive_failures(u32::MAX);
+    assert_eq!(failures_of_fifty(&watched(&urls, never)).await, 25);
+}
+
+#[tokio::test]
+async fn a_clients_malformed_body_is_never_charged_to_an_endpoint() {
+    let urls = [Origin::saying("ok").url(), Origin::saying("ok").url()];
+    let pool = watched(&urls, OutlierDetection::default().consecutive_failures(1));
+    let gateway = serve(pool.reverse_proxy()).await;
+    for _ in 0..10 {
+        let answer = Client::connect(gateway)
+            .await
+            .ask("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n")
+            .await;
+        assert_eq!(answer.status, 400);
+    }
+    let charged = pool.outlier().unwrap().watched();
+    assert!(charged.values().all(|one| one.ejections_total == 0));
 }
