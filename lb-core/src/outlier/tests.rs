@@ -223,6 +223,23 @@ async fn when_all_fail_no_more_than_the_share_is_out() {
     assert!(control.pick(&PickCx::new(clock::now(), 1)).is_ok());
 }
 
+#[tokio::test]
+async fn the_share_holds_when_all_fail_on_many_threads_at_once() {
+    let pool = pool_with(20, OutlierDetection::default().max_share(0.2));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for round in 0..2_000 {
+                    fail(pool, (round + thread * 5) % 20, 5);
+                    assert!(out(pool).len() <= 4);
+                }
+            });
+        }
+    });
+    assert_eq!(out(&pool).len(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_last_available_endpoint_is_never_ejected() {
     let alone = pool_of(1);

@@ -222,6 +222,10 @@ async fn when_everything_fails_retries_stay_within_the_budget() {
     assert_eq!(attempts, 120);
     let none = attempts_of_a_hundred(|proxy| proxy.retry_budget(budget(0.0))).await;
     assert_eq!(none, 100);
+    // Sixteen in all, and those that find no third endpoint are not lost.
+    let constant = RetryBudget::new(0.0, Duration::from_secs(64), 0.25);
+    let constant = attempts_of_a_hundred(|proxy| proxy.retry_budget(constant)).await;
+    assert_eq!(constant, 116);
     // The control: a budget that cannot be exhausted. Every request is tried twice.
     let unlimited = attempts_of_a_hundred(|proxy| proxy.retry_budget(budget(10.0))).await;
     assert_eq!(unlimited, 200);
