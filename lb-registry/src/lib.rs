@@ -35,7 +35,7 @@
 //! | register inside the process                        | [`in_process`] | serve  |
 //! | join several registries into one                   | [`merge`]      | serve  |
 //! | name instances in the program                      | [`fixed`]      | serve  |
-//! | name instances in a file                           | [`file`]       | edge   |
+//! | name instances in a file                           | [`mod@file`]   | edge   |
 //! | take the addresses of a name                       | [`dns`]        | edge   |
 //! | be registered while serving                        | [`membership`] | serve  |
 //! | answer health probes (feature `serve`)             | [`health`]     | edge   |

@@ -1,7 +1,7 @@
 //! Every balancing policy: who gets the next request.
 //!
 //! A policy is plain configuration. [`Policy::build`] turns it into a
-//! [`Picker`](crate::pick::Picker) whenever members or weights change; the
+//! [`Picker`] whenever members or weights change; the
 //! picker then chooses without a lock. [`PolicyConfig`] names and tunes all of
 //! them and can be changed at run time with
 //! [`Pool::set_policy`](crate::Pool::set_policy).
