@@ -49,10 +49,6 @@ impl Fetch {
         self.token = Some(token);
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), FetchError> {
-        self.send(Method::GET, path, None).await
-    }
-
     /// Sends a request, with a body of the given media type if there is one.
     pub(crate) async fn send(
         &self,

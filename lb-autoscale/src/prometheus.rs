@@ -25,7 +25,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -157,7 +157,7 @@ impl Prometheus {
         let query = utf8_percent_encode(text, NON_ALPHANUMERIC);
         let answer = self
             .fetch
-            .get(&format!("/api/v1/query?query={query}"))
+            .send(Method::GET, &format!("/api/v1/query?query={query}"), None)
             .await;
         let (status, body) = answer.map_err(|error| error.to_string())?;
         let answer: Answer = serde_json::from_slice(&body)
