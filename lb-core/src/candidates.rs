@@ -180,6 +180,19 @@ impl Candidates {
             && (cx.tried.is_empty() || !cx.tried.iter().any(|id| id.is(entry.endpoint.id())))
     }
 
+    /// Whether nothing but an open circuit keeps the endpoint from this request.
+    pub(crate) fn admits_trial(&self, index: usize, cx: &PickCx<'_>) -> bool {
+        let entry = &self.entries[index];
+        let has = |(key, value): &(&str, &str)| {
+            entry.endpoint.metadata().get(*key).map(String::as_str) == Some(*value)
+        };
+        entry.stats.causes() & self.mask & !Cause::CircuitOpen.bit() == 0
+            && entry.weight > 0
+            && entry.stats.in_flight() < entry.room
+            && cx.subset.iter().all(has)
+            && !cx.tried.contains(entry.endpoint.id())
+    }
+
     /// A new endpoint takes part in a growing share of all picks.
     #[inline]
     fn warm_enough(&self, index: usize, now: Instant, lot: u64) -> bool {

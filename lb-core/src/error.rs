@@ -44,6 +44,10 @@ pub enum PickError {
         /// How many endpoints are known.
         known: usize,
     },
+    /// The upstream has as many requests as it takes, see
+    /// [`UpstreamLimits`](crate::breaker::UpstreamLimits).
+    #[error("the upstream has as many requests as it takes")]
+    Full,
     /// The endpoint that was asked for by name is not a member.
     #[error("the endpoint is not a member")]
     Unknown,

@@ -8,8 +8,11 @@
 //! | know who gets the next request            | [`policy`]    | decide |
 //! | write a picker of my own                  | [`pick`], [`candidates`] | decide |
 //! | read what endpoints report, and report    | [`report`]    | decide, serve |
+//! | rest who fails in a row, bound the upstream | [`breaker`]   | decide, serve |
 //! | eject who behaves worse than the others   | [`outlier`]   | decide, serve |
 //! | retry within a budget                     | [`retry`]     | decide |
+//! | ask a second endpoint when the first is late | [`hedge`]  | decide |
+//! | hand deadlines on from hop to hop         | [`deadline`]  | decide |
 //! | limit what clients may send               | `limit` (feature `rate-limit`) | serve |
 //! | hold endpoints, pick, change at run time  | [`pool`]      | serve  |
 //! | probe endpoints                           | [`health`]    | edge   |
@@ -27,13 +30,16 @@ pub mod affinity;
 #[cfg(feature = "affinity")]
 pub mod balance;
 pub mod body;
+pub mod breaker;
 pub mod candidates;
 #[cfg(feature = "affinity")]
 pub mod client;
 mod clock;
+pub mod deadline;
 pub mod endpoint;
 mod error;
 pub mod health;
+pub mod hedge;
 #[cfg(feature = "rate-limit")]
 pub mod limit;
 pub mod observe;
@@ -43,6 +49,7 @@ pub mod policy;
 pub mod pool;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+mod pulse;
 pub mod report;
 pub mod retry;
 #[cfg(feature = "affinity")]

@@ -26,6 +26,7 @@ pub fn describe() {
         OBSERVER_PANICS,
         "Panics of observers; each cost one observation"
     );
+    crate::breaker::describe();
     crate::health::describe();
     crate::outlier::describe();
     crate::report::describe();

@@ -15,29 +15,33 @@ pub enum Cause {
     Draining,
     /// An active probe says that it is not well.
     Unhealthy,
-    /// Outlier detection or a circuit breaker took it out for a while.
+    /// Outlier detection took it out for a while.
     Ejected,
     /// Switched off by an operator.
     Disabled,
     /// No longer a member; only its running requests remain.
     Removed,
+    /// Its circuit is open: it rests until one request tries it again, see
+    /// [`breaker`](crate::breaker).
+    CircuitOpen,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Draining,
         Self::Unhealthy,
         Self::Ejected,
         Self::Disabled,
         Self::Removed,
+        Self::CircuitOpen,
     ];
 
     /// What panic mode overlooks: opinions about health, never orders.
     pub(crate) const HEALTH: u32 = Self::Unhealthy.bit() | Self::Ejected.bit();
 
     /// The bits that causes use.
-    pub(crate) const ALL_BITS: u32 = 0b1_1111;
+    pub(crate) const ALL_BITS: u32 = 0b11_1111;
 
     /// Every cause counts.
     pub(crate) const ANY: u32 = u32::MAX;
@@ -49,6 +53,7 @@ impl Cause {
             Self::Ejected => 1 << 2,
             Self::Disabled => 1 << 3,
             Self::Removed => 1 << 4,
+            Self::CircuitOpen => 1 << 5,
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Observation {
     pub latency: Duration,
     /// When it ended.
     pub now: Instant,
+    /// How long the endpoint asked to be left alone, with a refusal.
+    pub retry_after: Option<Duration>,
 }
 
 /// Is told every recorded outcome: the place for outlier detection, breakers

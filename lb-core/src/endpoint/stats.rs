@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -12,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 use crate::{
+    breaker::{Circuit, Users},
     endpoint::{
         Cause, Outcome, failure,
         fleet::{Fleet, remembered},
@@ -54,6 +55,9 @@ pub struct Stats {
     reading: ArcSwapOption<Reading>,
     fleet: Arc<Fleet>,
     pub(crate) idle: Notify,
+    /// Taken once per answer while a breaker is on.
+    circuit: Mutex<Circuit>,
+    pub(crate) users: Users,
 }
 
 impl Stats {
@@ -73,6 +77,8 @@ impl Stats {
             reading: ArcSwapOption::empty(),
             fleet: Arc::clone(fleet),
             idle: Notify::new(),
+            circuit: Mutex::default(),
+            users: Users::default(),
         };
         stats.available_from(now);
         stats
@@ -149,6 +155,12 @@ impl Stats {
     }
 
     // === reasons against it ===
+
+    /// The state of its circuit breaker.
+    pub(crate) fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        // Written in one step: whole after any panic.
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[inline]
     pub(crate) fn causes(&self) -> u32 {

@@ -1,6 +1,6 @@
 //! Picks, requests in flight and the reasons against one endpoint, in one word.
 //!
-//! From the low end: 19 bits of requests in flight, 5 bits of causes, 40 bits of
+//! From the low end: 19 bits of requests in flight, 6 bits of causes, 39 bits of
 //! picks. One atomic addition counts a request *and* tells whether it may stay,
 //! because all changes of one word have one order: no request can slip in after
 //! a drain saw the endpoint idle.
@@ -8,7 +8,7 @@
 use crate::sync::{AtomicU64, Ordering};
 
 const CAUSES_AT: u32 = 19;
-const PICKS_AT: u32 = 24;
+const PICKS_AT: u32 = 25;
 const IN_FLIGHT: u64 = (1 << CAUSES_AT) - 1;
 const CAUSES: u64 = (1 << (PICKS_AT - CAUSES_AT)) - 1;
 const PICK: u64 = 1 << PICKS_AT;

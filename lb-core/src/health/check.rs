@@ -70,7 +70,7 @@ impl HealthCheck {
         HealthChecks::start(self.clone(), pool)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("health every", !self.every.is_zero()),
             ("health timeout", !self.timeout.is_zero()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
 use super::check::HealthCheck;
@@ -27,6 +28,7 @@ const AT_ONCE: usize = 64;
 pub struct HealthChecks {
     task: JoinHandle<()>,
     board: Board,
+    check: Arc<ArcSwap<HealthCheck>>,
     pool: WeakPool,
 }
 
@@ -69,12 +71,31 @@ impl HealthChecks {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| ConfigError::NoRuntime { what: "health" })?;
         let board = Board::default();
-        let task = runtime.spawn(run(check, pool.downgrade(), Arc::clone(&board)));
+        let check = Arc::new(ArcSwap::from_pointee(check));
+        let shared = (Arc::clone(&check), Arc::clone(&board));
+        let task = runtime.spawn(run(shared.0, pool.downgrade(), shared.1));
         Ok(Self {
             task,
+            check,
             board,
             pool: pool.downgrade(),
         })
+    }
+
+    /// Goes on with another check from the next probe of each endpoint on; the verdicts
+    /// stay until then.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Range`] if a setting cannot work; nothing changes then.
+    pub fn set(&self, check: HealthCheck) -> Result<(), ConfigError> {
+        check.check()?;
+        let soon = clock::now() + check.every;
+        self.check.store(Arc::new(check));
+        for subject in lock(&self.board).values_mut() {
+            subject.due = subject.due.min(soon);
+        }
+        Ok(())
     }
 
     /// What is known of each endpoint, by name.
@@ -101,9 +122,10 @@ impl Drop for HealthChecks {
 }
 
 /// Probes until the pool is gone.
-async fn run(check: HealthCheck, weak: WeakPool, board: Board) {
+async fn run(check: Arc<ArcSwap<HealthCheck>>, weak: WeakPool, board: Board) {
     let mut probes = JoinSet::new();
     loop {
+        let check = check.load_full();
         let Some(pool) = weak.upgrade() else { return };
         let now = clock::now();
         let next = {

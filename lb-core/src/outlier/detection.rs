@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::detector::OutlierDetector;
+use super::latency::{Latency, Slowness};
 use super::state::Reason;
 use super::success_rate::{Deviation, SuccessRate};
 use crate::error::ConfigError;
@@ -20,6 +21,7 @@ pub struct OutlierDetection {
     pub(super) longest_time: Duration,
     pub(super) max_share: f64,
     pub(super) overload: bool,
+    pub(super) slowness: Option<Slowness>,
     deviation: Deviation,
     failure_share: f64,
     failure_requests: u64,
@@ -34,6 +36,7 @@ impl Default for OutlierDetection {
             longest_time: Duration::from_secs(300),
             max_share: 0.1,
             overload: true,
+            slowness: None,
             deviation: Deviation::default(),
             failure_share: 0.85,
             failure_requests: 50,
@@ -98,6 +101,14 @@ impl OutlierDetection {
         self
     }
 
+    /// When an endpoint is too slow compared with the fleet. For pools whose requests are
+    /// much alike: whoever gets the long ones by chance looks slow. Default: never.
+    #[must_use]
+    pub fn slower_than_fleet(mut self, slowness: Slowness) -> Self {
+        self.slowness = Some(slowness);
+        self
+    }
+
     /// Answers of 429 and 503 say nothing here: for endpoints that limit single
     /// clients. Default: they count as failures.
     #[must_use]
@@ -117,7 +128,7 @@ impl OutlierDetection {
         OutlierDetector::start(self.clone(), pool)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let (above, within) = ("above zero", "a share from 0 to 1");
         let rules = [
@@ -135,6 +146,11 @@ impl OutlierDetection {
             ),
             ("outlier max_share", within, share(self.max_share)),
             ("outlier failure_share", within, share(self.failure_share)),
+            (
+                "outlier slowness factor",
+                "at least 1",
+                self.slowness.is_none_or(|slow| slow.factor >= 1.0),
+            ),
         ];
         match rules.into_iter().find(|(.., holds)| !holds) {
             Some((what, must, _)) => Err(ConfigError::Range { what, must }),
@@ -148,7 +164,11 @@ impl OutlierDetection {
     }
 
     /// Positions of those that the last interval speaks against, worst first.
-    pub(super) fn suspects(&self, fleet: &[SuccessRate]) -> Vec<(usize, Reason)> {
+    pub(super) fn suspects(
+        &self,
+        fleet: &[SuccessRate],
+        times: &[Latency],
+    ) -> Vec<(usize, Reason)> {
         let failures = |host: &SuccessRate| 1.0 - host.rate;
         let too_many = |host: &SuccessRate| {
             host.requests >= self.failure_requests.max(1) && failures(host) >= self.failure_share
@@ -163,6 +183,8 @@ impl OutlierDetection {
             }
         }
         suspects.sort_by(|(one, _), (other, _)| fleet[*one].rate.total_cmp(&fleet[*other].rate));
+        let late = self.slowness.map_or(Vec::new(), |slow| slow.late(times));
+        suspects.extend(late.into_iter().map(|at| (at, Reason::Latency)));
         suspects
     }
 }

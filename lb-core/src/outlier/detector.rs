@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 
 use super::detection::OutlierDetection;
+use super::latency::Latency;
 use super::ledger::Ledger;
 use super::state::{Ejection, Record};
 use super::success_rate::SuccessRate;
@@ -42,6 +42,9 @@ pub struct Watched {
     pub consecutive_failures: u32,
     /// Successes and requests of the last interval.
     pub success_rate: SuccessRate,
+    /// How long the answers of the last interval took; none are timed unless they are
+    /// compared.
+    pub latency: Latency,
 }
 
 impl Watched {
@@ -52,6 +55,7 @@ impl Watched {
             ejections_total: record.ejections_total,
             consecutive_failures: record.row,
             success_rate: record.success_rate(now),
+            latency: record.latency(now),
         }
     }
 }
@@ -70,6 +74,24 @@ impl OutlierDetector {
             observer,
             pool: pool.downgrade(),
         })
+    }
+
+    /// Goes on with other settings; who is out stays out until its time is over. A new
+    /// interval begins to count anew.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Range`] if a setting cannot work; nothing changes then.
+    pub fn set(&self, detection: OutlierDetection) -> Result<(), ConfigError> {
+        detection.check()?;
+        self.ledger.set(detection, clock::now());
+        Ok(())
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn detection(&self) -> OutlierDetection {
+        OutlierDetection::clone(&self.ledger.config())
     }
 
     /// What is known of each endpoint, by name.
@@ -93,18 +115,17 @@ impl fmt::Debug for OutlierDetector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("OutlierDetector")
-            .field("detection", &self.ledger.config)
+            .field("detection", &self.ledger.config())
             .finish_non_exhaustive()
     }
 }
 
 /// Looks at the fleet until the pool is gone.
 async fn run(ledger: Arc<Ledger>, weak: WeakPool) {
-    let mut looks = tokio::time::interval(ledger.config.interval / BUCKETS);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
         let Some(pool) = weak.upgrade() else { return };
         ledger.look(&pool, clock::now());
+        drop(pool);
+        tokio::time::sleep(ledger.config().interval / BUCKETS).await;
     }
 }

@@ -9,16 +9,16 @@ use arc_swap::ArcSwap;
 use super::detection::OutlierDetection;
 use super::detector::Watched;
 use super::observe;
-use super::pulse::Pulse;
 use super::state::{Reason, Record};
 use super::success_rate::SuccessRate;
 use super::window::BUCKETS;
 use crate::endpoint::{Cause, Endpoint, EndpointId, Observation, Observer, Outcome, Stats};
 use crate::pool::{Pool, WeakPool};
+use crate::pulse::Pulse;
 
 /// What all parts of one detector share.
 pub(super) struct Ledger {
-    pub(super) config: OutlierDetection,
+    config: ArcSwap<OutlierDetection>,
     pool: WeakPool,
     pulse: Pulse,
     /// Read on the request path, replaced when members change.
@@ -39,13 +39,30 @@ impl Ledger {
     pub(super) fn new(config: OutlierDetection, pool: &Pool, now: Instant) -> Self {
         let ledger = Self {
             pulse: Pulse::new(config.interval / BUCKETS, now),
-            config,
+            config: ArcSwap::from_pointee(config),
             pool: pool.downgrade(),
             subjects: ArcSwap::default(),
             turn: Mutex::new(()),
         };
         ledger.follow_members(&pool.endpoints(), now);
         ledger
+    }
+
+    /// The settings in force.
+    pub(super) fn config(&self) -> Arc<OutlierDetection> {
+        self.config.load_full()
+    }
+
+    /// Goes on with other settings.
+    pub(super) fn set(&self, config: OutlierDetection, now: Instant) {
+        let before = self.config.swap(Arc::new(config));
+        let config = self.config.load();
+        self.pulse.expect(config.interval / BUCKETS);
+        if before.interval != config.interval {
+            for subject in self.subjects.load().values() {
+                subject.record().forget_requests(&config, now);
+            }
+        }
     }
 
     /// One look: who left, who comes back, and who behaves worse than the others.
@@ -55,7 +72,7 @@ impl Ledger {
         if self.pulse.beat(now) {
             tracing::info!(pool = pool.name(), "resumed: requests before say nothing");
             for subject in self.subjects.load().values() {
-                subject.record().forget_requests(&self.config, now);
+                subject.record().forget_requests(&self.config.load(), now);
             }
         }
         self.let_back(pool, now);
@@ -74,7 +91,7 @@ impl Ledger {
             let subject = subject.unwrap_or_else(|| {
                 Arc::new(Subject {
                     life: Arc::downgrade(&member.stats),
-                    record: Mutex::new(Record::new(self.config.interval, now)),
+                    record: Mutex::new(Record::new(self.config.load().interval, now)),
                 })
             });
             (member.id().clone(), subject)
@@ -92,7 +109,7 @@ impl Ledger {
     fn let_back(&self, pool: &Pool, now: Instant) {
         for (id, subject) in self.subjects.load().iter() {
             let _turn = lock(&self.turn);
-            if subject.record().pass(&self.config, now) {
+            if subject.record().pass(&self.config.load(), now) {
                 tracing::info!(pool = pool.name(), endpoint = %id, "let back");
                 observe::returned(pool.name());
                 pool.mark(id, Cause::Ejected, false);
@@ -103,7 +120,9 @@ impl Ledger {
     /// Compares those that are in, and completes rows that found no room before.
     fn judge(&self, pool: &Pool, members: &[Arc<Endpoint>], now: Instant) {
         let subjects = self.subjects.load();
-        let (mut watched, mut fleet) = (Vec::new(), Vec::<SuccessRate>::new());
+        let config = self.config();
+        let (mut watched, mut times) = (Vec::new(), Vec::new());
+        let mut fleet = Vec::<SuccessRate>::new();
         let mut in_a_row = Vec::new();
         for endpoint in members {
             let Some(subject) = subjects.get(endpoint.id()) else {
@@ -113,13 +132,14 @@ impl Ledger {
             if record.ejection.is_some() {
                 continue;
             }
-            if record.row >= self.config.consecutive {
+            if record.row >= config.consecutive {
                 in_a_row.push((watched.len(), Reason::ConsecutiveFailures));
             }
             fleet.push(record.success_rate(now));
+            times.push(record.latency(now));
             watched.push((endpoint, subject));
         }
-        for (at, reason) in in_a_row.into_iter().chain(self.config.suspects(&fleet)) {
+        for (at, reason) in in_a_row.into_iter().chain(config.suspects(&fleet, &times)) {
             let (endpoint, subject) = watched[at];
             self.eject(pool, endpoint.id(), subject, reason, now);
         }
@@ -136,7 +156,7 @@ impl Ledger {
             observe::refused(pool.name());
             return;
         }
-        subject.record().eject(reason, &self.config, now);
+        subject.record().eject(reason, &self.config.load(), now);
         tracing::warn!(pool = pool.name(), endpoint = %id, reason = reason.code(), "ejected");
         observe::ejected(pool.name(), reason);
         pool.mark(id, Cause::Ejected, true);
@@ -149,7 +169,7 @@ impl Ledger {
         let takes = |other: &Arc<Endpoint>| {
             other.id() != id && other.weight() > 0 && other.stats().causes() == 0
         };
-        members.iter().filter(out).count() < self.config.room(members.len())
+        members.iter().filter(out).count() < self.config.load().room(members.len())
             && members.iter().any(takes)
     }
 
@@ -175,22 +195,29 @@ impl Ledger {
 /// One lock of one endpoint per request; the fleet is looked at elsewhere.
 impl Observer for Ledger {
     fn observed(&self, endpoint: &Endpoint, observation: &Observation) {
-        let failed = match observation.outcome {
-            Outcome::Cancelled => return,
-            Outcome::Overloaded if !self.config.overload => return,
-            outcome => outcome.is_failure(),
-        };
+        let config = self.config.load();
+        let (failed, now) = (observation.outcome.is_failure(), observation.now);
+        if observation.outcome == Outcome::Overloaded && !config.overload {
+            return;
+        }
         let subjects = self.subjects.load();
         let subject = subjects.get(endpoint.id()).filter(|it| it.is(endpoint));
         let Some(subject) = subject.filter(|_| !self.pulse.is_void(observation)) else {
             return;
         };
-        let complete = subject
-            .record()
-            .observe(failed, &self.config, observation.now);
+        let cancelled = observation.outcome == Outcome::Cancelled;
+        let mut record = subject.record();
+        if let Some(slowness) = config.slowness {
+            // A cancelled request took at least so long: news only if that is long.
+            if !failed && (!cancelled || observation.latency >= slowness.excess) {
+                record.time(observation.latency, now);
+            }
+        }
+        let complete = !cancelled && record.observe(failed, &config, now);
+        drop(record);
         if complete && let Some(pool) = self.pool.upgrade() {
             let reason = Reason::ConsecutiveFailures;
-            self.eject(&pool, endpoint.id(), subject, reason, observation.now);
+            self.eject(&pool, endpoint.id(), subject, reason, now);
         }
     }
 }

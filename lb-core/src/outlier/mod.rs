@@ -5,7 +5,8 @@
 //!
 //! * 5 of its requests failed in a row: at once, on the request path;
 //! * it succeeds noticeably less often than the fleet ([`Deviation`]);
-//! * 85 % of at least 50 requests of the last 10 s failed.
+//! * 85 % of at least 50 requests of the last 10 s failed;
+//! * it answers noticeably later than the fleet, if that is asked for ([`Slowness`]).
 //!
 //! | default | value |
 //! |---|---|
@@ -19,7 +20,7 @@
 //! means for traffic stays with the pool and its panic threshold. A cancelled request
 //! says nothing either, nor does one that the proxy refused for the client's fault:
 //! it is never recorded. New members are watched from the next look on. An endpoint
-//! costs about 290 bytes, an answer one lock that its endpoint alone uses.
+//! costs about 400 bytes, an answer one lock that its endpoint alone uses.
 //!
 //! ```
 //! use lb_core::{Outcome, PickCx, Pool, outlier::OutlierDetection};
@@ -37,6 +38,15 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # One route that fails
+//!
+//! Requests are counted by endpoint, whatever their path. A route that fails everywhere
+//! makes all endpoints alike: comparison ejects nobody, a success of any other route
+//! ends a row of failures, and the share bounds what is left. A route that fails on one
+//! endpoint only makes that one worse than the others: it goes out once its share of
+//! failures is an outlier, because its other routes are served elsewhere, too. Where
+//! routes must be judged apart, give each a pool of its own over the same addresses.
+//!
 //! The judgement alone, as a pure function:
 //!
 //! ```
@@ -48,9 +58,9 @@
 
 mod detection;
 mod detector;
+mod latency;
 mod ledger;
 mod observe;
-mod pulse;
 mod state;
 mod success_rate;
 mod window;
@@ -58,6 +68,7 @@ mod window;
 pub use self::{
     detection::OutlierDetection,
     detector::{OutlierDetector, Watched},
+    latency::{Latency, Slowness},
     state::{Ejection, Reason},
     success_rate::{Deviation, SuccessRate},
 };

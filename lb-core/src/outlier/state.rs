@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::detection::OutlierDetection;
+use super::latency::Latency;
 use super::success_rate::SuccessRate;
 use super::window::Window;
 
@@ -21,6 +22,8 @@ pub enum Reason {
     SuccessRate,
     /// Too large a share of its requests failed.
     FailureShare,
+    /// It answers noticeably later than the fleet.
+    Latency,
 }
 
 impl Reason {
@@ -31,6 +34,7 @@ impl Reason {
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::SuccessRate => "success_rate",
             Self::FailureShare => "failure_share",
+            Self::Latency => "latency",
         }
     }
 }
@@ -92,6 +96,17 @@ impl Record {
             0
         };
         failed && self.row.is_multiple_of(config.consecutive)
+    }
+
+    /// How long a request took, or a cancelled one at least.
+    pub(super) fn time(&mut self, latency: Duration, now: Instant) {
+        if self.ejection.is_none() {
+            self.window.time(latency, now);
+        }
+    }
+
+    pub(super) fn latency(&mut self, now: Instant) -> Latency {
+        self.window.latency(now)
     }
 
     pub(super) fn success_rate(&mut self, now: Instant) -> SuccessRate {

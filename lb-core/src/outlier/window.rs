@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::SuccessRate;
+use super::{Latency, SuccessRate};
 
 /// The oldest tenth leaves at once.
 pub(super) const BUCKETS: u32 = 10;
@@ -24,6 +24,9 @@ pub(super) struct Window {
 struct Counts {
     requests: u32,
     failures: u32,
+    timed: u32,
+    /// Sum of the logarithms of their seconds.
+    log_seconds: f32,
 }
 
 impl Window {
@@ -42,6 +45,27 @@ impl Window {
         let bucket = &mut self.buckets[slot(self.newest)];
         bucket.requests = bucket.requests.saturating_add(1);
         bucket.failures = bucket.failures.saturating_add(u32::from(failed));
+    }
+
+    /// How long an answer took that `add` counted, or a cancelled one at least.
+    pub(super) fn time(&mut self, latency: Duration, now: Instant) {
+        self.turn(now);
+        let bucket = &mut self.buckets[slot(self.newest)];
+        bucket.timed = bucket.timed.saturating_add(1);
+        bucket.log_seconds += latency.as_secs_f32().max(1e-6).ln();
+    }
+
+    /// How long the answers of the last interval took.
+    pub(super) fn latency(&mut self, now: Instant) -> Latency {
+        self.turn(now);
+        let timed = self.buckets.iter().map(|at| u64::from(at.timed));
+        let requests: u64 = timed.sum();
+        let logs = self.buckets.iter().map(|at| f64::from(at.log_seconds));
+        let typical_seconds = (logs.sum::<f64>() / requests.max(1) as f64).exp();
+        Latency {
+            typical_seconds,
+            requests,
+        }
     }
 
     /// What the last interval shows; nothing seen counts as success.

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_core::Stream;
 use tower::discover::Discover;
 
 use crate::{
+    breaker::{CircuitBreaker, Circuits, Gauges, UpstreamLimits},
     candidates::Rules,
     clock,
     endpoint::{EndpointSpec, Fleet, Observer},
@@ -20,7 +21,7 @@ use crate::{
     outlier::OutlierDetection,
     policy::{Policy, PolicyConfig},
     pool::{
-        Change, Pool, Shared,
+        Change, Pool, Shared, WeakPool,
         discover::Collect,
         lease::Observers,
         members::Members,
@@ -38,10 +39,11 @@ pub struct PoolBuilder {
     discover: Option<Sets>,
     observers: Observers,
     rules: Rules,
-    room: u32,
+    limits: UpstreamLimits,
     latency_decay: Duration,
     health: Option<HealthCheck>,
     outlier: Option<OutlierDetection>,
+    breaker: Option<CircuitBreaker>,
     extras: http::Extensions,
     failed: Option<ConfigError>,
 }
@@ -58,10 +60,11 @@ impl PoolBuilder {
                 panic_threshold: 0.5,
                 slow_start: Duration::ZERO,
             },
-            room: u32::MAX,
+            limits: UpstreamLimits::default(),
             latency_decay: Duration::from_secs(10),
             health: None,
             outlier: None,
+            breaker: None,
             extras: http::Extensions::new(),
             failed: None,
         }
@@ -129,7 +132,21 @@ impl PoolBuilder {
 
     /// Requests in flight that one endpoint takes at most. Default: no limit.
     pub fn max_in_flight(mut self, requests: u32) -> Self {
-        self.room = requests;
+        self.limits.requests_per_endpoint = requests;
+        self
+    }
+
+    /// How many requests, waiting requests and connections the upstream and each endpoint
+    /// take at most. Default: no limit.
+    pub fn limits(mut self, limits: UpstreamLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Rests endpoints that fail in a row, and tries them with one request each. Needs a
+    /// tokio runtime. Default: off.
+    pub fn breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.breaker = Some(breaker);
         self
     }
 
@@ -176,13 +193,7 @@ impl PoolBuilder {
                 must: "a share from 0 to 1",
             });
         }
-        if self.room == 0 {
-            return Err(ConfigError::Range {
-                what: "max_in_flight",
-                must: "at least 1",
-            });
-        }
-        Ok(())
+        self.limits.check()
     }
 
     /// Checks everything and starts what was asked for.
@@ -205,17 +216,19 @@ impl PoolBuilder {
             members,
             shadow: None,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new_cyclic(|shared| Shared {
+            gauges: Gauges::new(&self.name, self.limits),
+            circuits: Circuits::new(WeakPool::new(shared)),
             name: self.name,
             snapshot: ArcSwap::from_pointee(snapshot),
             observers: Arc::new(self.observers),
             fleet,
             rules: self.rules,
-            room: self.room,
             change: Mutex::new(change),
             extras: self.extras,
-            health: OnceLock::new(),
-            outlier: OnceLock::new(),
+            settings: Mutex::default(),
+            health: ArcSwapOption::empty(),
+            outlier: ArcSwapOption::empty(),
             watcher: OnceLock::new(),
         });
         shared.rebuild(&mut shared.change());
@@ -225,13 +238,14 @@ impl PoolBuilder {
             shared.watcher.get_or_init(|| watcher);
         }
         let pool = Pool { shared };
-        if let Some(check) = self.health {
-            let checks = check.start(&pool)?;
-            pool.shared.health.get_or_init(|| checks);
+        if self.health.is_some() {
+            pool.set_health(self.health)?;
         }
-        if let Some(detection) = self.outlier {
-            let detector = detection.start(&pool)?;
-            pool.shared.outlier.get_or_init(|| detector);
+        if self.breaker.is_some() {
+            pool.set_breaker(self.breaker)?;
+        }
+        if self.outlier.is_some() {
+            pool.set_outlier(self.outlier)?;
         }
         Ok(pool)
     }

@@ -7,12 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 
 use crate::{
+    breaker::{Slot, Trial},
     endpoint::{Endpoint, Observation, Observer, Outcome},
     observe,
     pool::shadow::ShadowLease,
@@ -24,11 +25,22 @@ use crate::{
 /// count correctly. Move it into the response body or the tunnel.
 #[must_use = "the request stops counting when this is dropped"]
 pub struct Lease {
-    endpoint: Arc<Endpoint>,
+    pub(super) endpoint: Arc<Endpoint>,
     started: Instant,
     recorded: bool,
     observers: Option<Arc<Observers>>,
     shadow: Option<ShadowLease>,
+    /// Rare: only trials, and requests of an upstream with a limit, have one.
+    held: Option<Box<Held>>,
+}
+
+/// What few requests hold.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// It is the one that tries an endpoint whose circuit was open.
+    pub(crate) trial: Option<Trial>,
+    /// Its place among the requests of the upstream.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Lease {
@@ -47,7 +59,20 @@ impl Lease {
             recorded: false,
             observers,
             shadow,
+            held: None,
         }
+    }
+
+    /// Keeps `held` until the lease ends.
+    pub(crate) fn hold(mut self, held: Held) -> Self {
+        self.held = Some(Box::new(held));
+        self
+    }
+
+    /// Keeps its place among the requests of the upstream until it ends.
+    pub(crate) fn with_slot(mut self, slot: Slot) -> Self {
+        self.held.get_or_insert_default().slot = Some(slot);
+        self
     }
 
     /// Where the request goes.
@@ -66,6 +91,16 @@ impl Lease {
     /// the moment the response began. Only the first word counts; a lease
     /// dropped without one teaches nothing.
     pub fn record(&mut self, outcome: Outcome, now: Instant) {
+        self.tell(outcome, None, now);
+    }
+
+    /// As [`record`](Self::record), for a refusal (503) that asks to be left alone for a
+    /// while. A [breaker](crate::breaker) may follow that.
+    pub fn record_refusal(&mut self, retry_after: Option<Duration>, now: Instant) {
+        self.tell(Outcome::Overloaded, retry_after, now);
+    }
+
+    fn tell(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
@@ -74,15 +109,17 @@ impl Lease {
         if let Some(shadow) = &mut self.shadow {
             shadow.record(outcome, latency, now);
         }
+        let observation = Observation {
+            outcome,
+            latency,
+            now,
+            retry_after,
+        };
         if let Some(observers) = &self.observers {
-            observers.tell(
-                &self.endpoint,
-                &Observation {
-                    outcome,
-                    latency,
-                    now,
-                },
-            );
+            observers.tell(&self.endpoint, &observation);
+        }
+        if let Some(trial) = self.held.as_mut().and_then(|held| held.trial.take()) {
+            trial.settle(&observation);
         }
     }
 

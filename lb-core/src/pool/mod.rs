@@ -43,20 +43,25 @@ use std::{
     time::Instant,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::{
+    breaker::{CircuitBreaker, Circuits, Gauges, Slot, UpstreamLimits, Use},
     candidates::{Entry, Rules},
     clock,
     endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Observer},
     error::{ConfigError, PickError},
-    health::HealthChecks,
+    health::{HealthCheck, HealthChecks},
     observe,
-    outlier::OutlierDetector,
+    outlier::{OutlierDetection, OutlierDetector},
     pick::PickCx,
     policy::{Policy, PolicyConfig},
     pool::{
-        lease::Observers, members::Members, shadow::Shadow, snapshot::Snapshot, watch::Watcher,
+        lease::{Held, Observers},
+        members::Members,
+        shadow::Shadow,
+        snapshot::Snapshot,
+        watch::Watcher,
     },
     report::LoadReport,
 };
@@ -83,15 +88,17 @@ pub(crate) struct Shared {
     observers: Arc<Observers>,
     fleet: Arc<Fleet>,
     rules: Rules,
-    room: u32,
+    gauges: Gauges,
+    circuits: Arc<Circuits>,
     /// Held while the next snapshot is built. Never on the request path.
     change: Mutex<Change>,
     /// Parts of other modules that came with the builder, by type.
     extras: http::Extensions,
+    settings: Mutex<()>,
     /// Ends with the pool.
-    health: OnceLock<HealthChecks>,
+    health: ArcSwapOption<HealthChecks>,
     /// Ends with the pool.
-    outlier: OnceLock<OutlierDetector>,
+    outlier: ArcSwapOption<OutlierDetector>,
     /// Ends with the pool.
     watcher: OnceLock<Watcher>,
 }
@@ -124,6 +131,11 @@ impl Pool {
     #[inline]
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
         let snapshot = self.shared.snapshot.load();
+        if self.shared.circuits.is_trial_due(cx.now)
+            && let Some(lease) = self.shared.trial(&snapshot, cx)
+        {
+            return self.shared.admit(lease);
+        }
         match snapshot.pick(cx) {
             Some(index) => {
                 let shadow = snapshot
@@ -131,7 +143,8 @@ impl Pool {
                     .as_ref()
                     .and_then(|shadow| shadow.pick(cx, index));
                 let endpoint = Arc::clone(&snapshot.candidates.entries[index].endpoint);
-                Ok(Lease::new(endpoint, &self.shared.observers, shadow, cx.now))
+                let lease = Lease::new(endpoint, &self.shared.observers, shadow, cx.now);
+                self.shared.admit(lease)
             }
             None => Err(no_endpoint(snapshot.candidates.len())),
         }
@@ -166,7 +179,7 @@ impl Pool {
                 known: snapshot.candidates.len(),
             });
         }
-        Ok(Lease::new(
+        self.shared.admit(Lease::new(
             Arc::clone(&entry.endpoint),
             &self.shared.observers,
             None,
@@ -230,6 +243,87 @@ impl Pool {
     #[must_use]
     pub fn shadow_report(&self) -> Option<ShadowReport> {
         self.shared.change().shadow.as_ref().map(Shadow::report)
+    }
+
+    /// Probes with this check from now on; `None` ends the probes and takes their
+    /// verdicts back.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a setting cannot work, or outside of a tokio runtime; nothing
+    /// changes then.
+    pub fn set_health(&self, check: Option<HealthCheck>) -> Result<(), ConfigError> {
+        let _change = self.shared.settings();
+        match (check, self.health()) {
+            (Some(check), Some(running)) => running.set(check)?,
+            (Some(check), None) => self.shared.health.store(Some(Arc::new(check.start(self)?))),
+            (None, _) => self.shared.health.store(None),
+        }
+        Ok(())
+    }
+
+    /// Ejects outliers by these rules from now on; `None` ends that and lets all back.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a setting cannot work, or outside of a tokio runtime; nothing
+    /// changes then.
+    pub fn set_outlier(&self, detection: Option<OutlierDetection>) -> Result<(), ConfigError> {
+        let _change = self.shared.settings();
+        match (detection, self.outlier()) {
+            (Some(detection), Some(running)) => running.set(detection)?,
+            (Some(detection), None) => {
+                let detector = detection.start(self)?;
+                self.shared.outlier.store(Some(Arc::new(detector)));
+            }
+            (None, _) => self.shared.outlier.store(None),
+        }
+        Ok(())
+    }
+
+    /// Switches the circuit breaker on, over, or off (`None`: every circuit closes).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a setting cannot work, or outside of a tokio runtime; nothing
+    /// changes then.
+    pub fn set_breaker(&self, breaker: Option<CircuitBreaker>) -> Result<(), ConfigError> {
+        self.shared.circuits.set(self, breaker)
+    }
+
+    /// The circuit breaker's settings, while it is on.
+    #[must_use]
+    pub fn breaker(&self) -> Option<CircuitBreaker> {
+        self.shared.circuits.config()
+    }
+
+    /// How much the upstream and each endpoint take from now on; requests that are in
+    /// flight stay, and those of an upstream without a limit before are not counted.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Range`] if a limit is zero; nothing changes then.
+    pub fn set_limits(&self, limits: UpstreamLimits) -> Result<(), ConfigError> {
+        limits.check()?;
+        let mut change = self.shared.change();
+        self.shared.gauges.set(limits);
+        self.shared.rebuild(&mut change);
+        Ok(())
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> UpstreamLimits {
+        self.shared.gauges.limits()
+    }
+
+    /// A place at this endpoint for the time of its use; `None` if there is none left.
+    #[cfg_attr(
+        not(feature = "affinity"),
+        expect(dead_code, reason = "features bring uses")
+    )]
+    pub(crate) fn take_slot(&self, of: Use, endpoint: &Endpoint) -> Option<Slot> {
+        self.shared.gauges.take(of, &endpoint.stats)
     }
 
     /// Changes one weight until the next [`set_endpoints`](Self::set_endpoints)
@@ -345,14 +439,14 @@ impl Pool {
 
     /// What the pool's own health check knows, if it was built with one.
     #[must_use]
-    pub fn health(&self) -> Option<&HealthChecks> {
-        self.shared.health.get()
+    pub fn health(&self) -> Option<Arc<HealthChecks>> {
+        self.shared.health.load_full()
     }
 
     /// What the pool's own outlier detection knows, if it was built with one.
     #[must_use]
-    pub fn outlier(&self) -> Option<&OutlierDetector> {
-        self.shared.outlier.get()
+    pub fn outlier(&self) -> Option<Arc<OutlierDetector>> {
+        self.shared.outlier.load_full()
     }
 
     /// A handle that does not keep the pool alive.
@@ -391,6 +485,10 @@ impl fmt::Debug for Pool {
 pub struct WeakPool(Weak<Shared>);
 
 impl WeakPool {
+    pub(crate) fn new(shared: &Weak<Shared>) -> Self {
+        Self(Weak::clone(shared))
+    }
+
     /// The pool, while somebody else keeps it.
     #[must_use]
     pub fn upgrade(&self) -> Option<Pool> {
@@ -408,6 +506,12 @@ impl Shared {
     fn change(&self) -> MutexGuard<'_, Change> {
         // A panic while building left the old snapshot in place: go on with it.
         self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held while parts are switched on or off. Those change members themselves: it is
+    /// another lock than theirs.
+    fn settings(&self) -> MutexGuard<'_, ()> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_endpoints(&self, specs: Vec<EndpointSpec>) -> Result<(), ConfigError> {
@@ -440,12 +544,41 @@ impl Shared {
         self.snapshot.store(Arc::new(snapshot));
     }
 
+    /// The one request that tries an endpoint whose circuit was open, if this may be it.
+    #[cold]
+    fn trial(&self, snapshot: &Snapshot, cx: &PickCx<'_>) -> Option<Lease> {
+        for index in snapshot.trials(cx) {
+            let endpoint = &snapshot.candidates.entries[index].endpoint;
+            let Some(trial) = self.circuits.trial(endpoint, cx.now) else {
+                continue;
+            };
+            if snapshot.enter_trial(index, cx) {
+                let lease = Lease::new(Arc::clone(endpoint), &self.observers, None, cx.now);
+                let trial = Some(trial);
+                return Some(lease.hold(Held { trial, slot: None }));
+            }
+        }
+        self.circuits.postpone(cx.now);
+        None
+    }
+
+    /// Counts the request among those of the upstream, if these have a limit.
+    #[inline]
+    fn admit(&self, lease: Lease) -> Result<Lease, PickError> {
+        if !self.gauges.counts_requests() {
+            return Ok(lease);
+        }
+        let slot = self.gauges.take(Use::Request, &lease.endpoint.stats);
+        slot.map(|slot| lease.with_slot(slot))
+            .ok_or(PickError::Full)
+    }
+
     fn entry(&self, endpoint: &Arc<Endpoint>) -> Entry {
         Entry {
             endpoint: Arc::clone(endpoint),
             stats: Arc::clone(&endpoint.stats),
             weight: endpoint.weight(),
-            room: self.room,
+            room: self.gauges.limits().requests_per_endpoint,
         }
     }
 }

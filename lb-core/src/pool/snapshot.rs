@@ -99,6 +99,22 @@ impl Snapshot {
         entry.is_some_and(|entry| entry.stats.enter(!Cause::HEALTH, entry.room, timed))
     }
 
+    /// Endpoints that nothing but an open circuit keeps from this request.
+    pub(crate) fn trials<'a>(&'a self, cx: &'a PickCx<'_>) -> impl Iterator<Item = usize> + 'a {
+        let waits = |entry: &Entry| entry.stats.has(Cause::CircuitOpen);
+        (0..self.candidates.len()).filter(move |index| {
+            waits(&self.candidates.entries[*index]) && self.candidates.admits_trial(*index, cx)
+        })
+    }
+
+    /// Counts the one request that tries an open endpoint.
+    pub(crate) fn enter_trial(&self, index: usize, cx: &PickCx<'_>) -> bool {
+        let entry = &self.candidates.entries[index];
+        let mask = !(Cause::HEALTH | Cause::CircuitOpen.bit());
+        let timed = self.timed.then_some(cx.now);
+        entry.stats.enter(mask, entry.room, timed)
+    }
+
     #[cold]
     fn pick_any(&self, cx: &PickCx<'_>) -> Option<usize> {
         (0..self.candidates.len())

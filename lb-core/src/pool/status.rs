@@ -1,8 +1,10 @@
 //! What a pool looks like from outside.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::{
+    breaker::Use,
     endpoint::{Cause, Endpoint, EndpointId},
     pool::{Pool, cx_now},
     report::LoadReport,
@@ -19,6 +21,10 @@ pub struct PoolStatus {
     pub policy: String,
     /// So few endpoints are healthy that health is overlooked.
     pub panicking: bool,
+    /// Connections to all endpoints, unused ones included.
+    pub connections: u32,
+    /// Requests that wait for a connection or a ready service.
+    pub pending: u32,
     /// The members in the order of their names.
     pub endpoints: Vec<EndpointStatus>,
 }
@@ -44,6 +50,14 @@ pub struct EndpointStatus {
     pub metadata: BTreeMap<String, String>,
     /// Requests in flight.
     pub in_flight: u32,
+    /// Connections to it, unused ones included.
+    pub connections: u32,
+    /// Requests that wait for a connection or for its service to be ready.
+    pub pending: u32,
+    /// Its circuit: `closed`, `open` or `half_open`.
+    pub circuit: &'static str,
+    /// Time until one request may try it, while its circuit is open.
+    pub next_trial: Option<Duration>,
     /// Requests ever sent there.
     pub picks_total: u64,
     /// Failures ever recorded.
@@ -96,7 +110,10 @@ impl State {
 pub(crate) fn of(pool: &Pool) -> PoolStatus {
     let (now, _) = cx_now();
     let snapshot = pool.shared.snapshot.load();
+    let users = pool.shared.gauges.users();
     PoolStatus {
+        connections: users.count(Use::Connection),
+        pending: users.count(Use::Pending),
         name: pool.shared.name.clone(),
         policy: snapshot.policy.clone(),
         panicking: snapshot.candidates.is_panicking(),
@@ -111,6 +128,7 @@ pub(crate) fn of(pool: &Pool) -> PoolStatus {
 
 fn member(endpoint: &Endpoint, now: std::time::Instant) -> EndpointStatus {
     let stats = endpoint.stats();
+    let circuit = *stats.circuit();
     let reasons: Vec<Cause> = Cause::ALL
         .into_iter()
         .filter(|cause| stats.has(*cause))
@@ -124,6 +142,12 @@ fn member(endpoint: &Endpoint, now: std::time::Instant) -> EndpointStatus {
         priority: endpoint.priority(),
         metadata: endpoint.metadata().clone(),
         in_flight: stats.in_flight(),
+        connections: stats.users.count(Use::Connection),
+        pending: stats.users.count(Use::Pending),
+        circuit: circuit.code(),
+        next_trial: circuit
+            .next_trial()
+            .map(|at| at.saturating_duration_since(now)),
         picks_total: stats.picks_total(),
         failures_total: stats.failures_total(),
         latency_seconds: stats.peak_latency_seconds(now),

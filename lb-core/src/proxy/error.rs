@@ -56,6 +56,16 @@ pub enum ProxyError {
     /// The endpoint this session is bound to is down and may not be replaced.
     #[error("the endpoint of this session is not available")]
     SessionEndpointDown,
+    /// The upstream or its endpoints take no more requests or connections now.
+    #[error("the endpoints take no more requests now")]
+    Overloaded,
+    /// The request took as long as it may, or as its client would wait.
+    #[error("no endpoint answered within the time of this request")]
+    DeadlineExceeded,
+    /// An endpoint refused with a status that is worth another endpoint; clients never
+    /// get this one.
+    #[error("the endpoint refused")]
+    Refused,
     /// No connection to an endpoint could be made.
     #[error("the endpoint could not be reached")]
     Unreachable,
@@ -91,11 +101,15 @@ impl ProxyError {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NoEndpoint | Self::SessionEndpointDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable | Self::UpstreamClosed | Self::InvalidResponse => {
+            Self::NoEndpoint | Self::SessionEndpointDown | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Unreachable | Self::UpstreamClosed | Self::InvalidResponse | Self::Refused => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectTimeout | Self::ResponseTimeout | Self::DeadlineExceeded => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
         }
     }
 
@@ -118,6 +132,9 @@ impl ProxyError {
             Self::BodyTimeout => "body_timeout",
             Self::NoEndpoint => "no_endpoint",
             Self::SessionEndpointDown => "session_endpoint_down",
+            Self::Overloaded => "overloaded",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::UpstreamClosed => "upstream_closed",
             Self::InvalidResponse => "invalid_response",
@@ -157,7 +174,7 @@ impl ProxyError {
                 let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
-            Self::NoEndpoint | Self::SessionEndpointDown => {
+            Self::NoEndpoint | Self::SessionEndpointDown | Self::Overloaded => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -11,7 +11,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
-use super::exchange::{Exchange, Phase};
+use super::exchange::Exchange;
+use super::waits::Phase;
 use super::{ProxyBody, ProxyError};
 use crate::clock;
 
@@ -22,6 +23,8 @@ pin_project! {
         state: State<B>,
         // What is waited for, and how far the exchange was when the wait began.
         armed: Option<(Phase, u32)>,
+        // What passes first of all that is waited for.
+        first: Phase,
         // The time that is known without asking the clock.
         started: Option<Instant>,
         #[pin]
@@ -44,6 +47,7 @@ impl<B: Body> ResponseFuture<B> {
         Self {
             state: State::Running(exchange),
             armed: None,
+            first: Phase::Connect,
             started: Some(now),
             limit: None,
         }
@@ -53,6 +57,7 @@ impl<B: Body> ResponseFuture<B> {
         Self {
             state: State::Refused(reason, method),
             armed: None,
+            first: Phase::Connect,
             started: None,
             limit: None,
         }
@@ -83,7 +88,9 @@ where
             let wait = (phase, exchange.progress);
             if this.armed.replace(wait) != Some(wait) {
                 let now = this.started.take().unwrap_or_else(clock::now);
-                let deadline = tokio::time::Instant::from_std(now + limit);
+                let (first, until) = exchange.first(phase, now + limit);
+                *this.first = first;
+                let deadline = tokio::time::Instant::from_std(until);
                 match this.limit.as_mut().as_pin_mut() {
                     Some(timer) => timer.reset(deadline),
                     None => this.limit.set(Some(tokio::time::sleep_until(deadline))),
@@ -93,7 +100,7 @@ where
                 return Poll::Pending;
             };
             ready!(timer.poll(cx));
-            if let Err(reason) = exchange.expire(phase) {
+            if let Err(reason) = exchange.expire(*this.first) {
                 exchange.refused(reason);
                 break (Err(reason), exchange.method().clone());
             }

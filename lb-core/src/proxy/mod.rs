@@ -45,22 +45,27 @@
 //! length and a chunked body loses the length before it gets here, is forwarded
 //! as chunked, and its connection is closed.
 
+mod attempt;
 mod body;
 mod budget;
 mod error;
 mod exchange;
 mod explain;
+mod finish;
 mod future;
 mod handover;
 mod limits;
 mod observe;
 mod route;
 mod rules;
+mod second;
 mod serve;
 mod service;
 mod timeouts;
+mod total;
 mod tunnel;
 mod upstream;
+mod waits;
 
 pub(crate) use observe::describe;
 

@@ -16,6 +16,8 @@ const REQUESTS: &str = "lb_proxy_requests_total";
 const REFUSALS: &str = "lb_proxy_refusals_total";
 const RETRIES: &str = "lb_proxy_retries_total";
 const RETRIES_REFUSED: &str = "lb_proxy_retries_refused_total";
+const HEDGES: &str = "lb_proxy_hedges_total";
+const HEDGES_WON: &str = "lb_proxy_hedges_won_total";
 const CONNECTIONS: &str = "lb_proxy_connections_total";
 const TUNNELS: &str = "lb_proxy_tunnels";
 const TUNNELS_ENDED: &str = "lb_proxy_tunnels_ended_total";
@@ -33,6 +35,8 @@ pub(crate) fn describe() {
         RETRIES_REFUSED,
         "Attempts that the retry budget did not allow"
     );
+    describe_counter!(HEDGES, "Second attempts beside the first");
+    describe_counter!(HEDGES_WON, "Hedges that answered first");
     describe_counter!(CONNECTIONS, "Connections opened to endpoints");
     describe_gauge!(TUNNELS, Unit::Count, "Tunnels that are open");
     describe_counter!(TUNNELS_ENDED, "Tunnels that ended, by how");
@@ -51,6 +55,8 @@ pub(crate) struct Metrics {
     requests: [Counter; 5],
     retries: Counter,
     retries_refused: Counter,
+    hedges: Counter,
+    hedges_won: Counter,
     connections: Counter,
     tunnels: Gauge,
     seconds: Histogram,
@@ -65,6 +71,8 @@ impl Metrics {
             requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
             retries: counter!(RETRIES, "pool" => pool.clone()),
             retries_refused: counter!(RETRIES_REFUSED, "pool" => pool.clone()),
+            hedges: counter!(HEDGES, "pool" => pool.clone()),
+            hedges_won: counter!(HEDGES_WON, "pool" => pool.clone()),
             connections: counter!(CONNECTIONS, "pool" => pool.clone()),
             tunnels: gauge!(TUNNELS, "pool" => pool.clone()),
             seconds: histogram!(SECONDS, "pool" => pool.clone()),
@@ -90,6 +98,14 @@ impl Metrics {
 
     pub(crate) fn retry_refused(&self) {
         self.retries_refused.increment(1);
+    }
+
+    pub(crate) fn hedged(&self) {
+        self.hedges.increment(1);
+    }
+
+    pub(crate) fn hedge_won(&self) {
+        self.hedges_won.increment(1);
     }
 
     pub(crate) fn connected(&self) {

@@ -1,6 +1,8 @@
 //! What differs from path to path.
 
 use super::{Limits, Timeouts};
+use crate::hedge::Hedge;
+use crate::retry::RetryOn;
 
 /// Limits, timeouts and attempts for some paths; see
 /// [`ReverseProxy::route`](super::ReverseProxy::route).
@@ -10,6 +12,8 @@ pub struct RoutePolicy {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) attempts: u8,
+    pub(crate) retry_on: RetryOn,
+    pub(crate) hedge: Option<Hedge>,
 }
 
 impl Default for RoutePolicy {
@@ -18,6 +22,8 @@ impl Default for RoutePolicy {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             attempts: 3,
+            retry_on: RetryOn::nothing(),
+            hedge: None,
         }
     }
 }
@@ -42,6 +48,21 @@ impl RoutePolicy {
     #[must_use]
     pub fn attempts(mut self, attempts: u8) -> Self {
         self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Answers after which another endpoint is asked. Default: as the proxy's.
+    #[must_use]
+    pub fn retry_on(mut self, answers: RetryOn) -> Self {
+        self.retry_on = answers;
+        self
+    }
+
+    /// When a second endpoint is asked beside the first; `None` never. Default: as the
+    /// proxy's.
+    #[must_use]
+    pub fn hedge(mut self, hedge: impl Into<Option<Hedge>>) -> Self {
+        self.hedge = hedge.into();
         self
     }
 }

@@ -23,9 +23,11 @@ use super::{Limits, ProxyBody, Timeouts};
 use crate::affinity::Affinity;
 use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
+use crate::deadline::DeadlineHeader;
 use crate::endpoint::{Cause, Endpoint};
+use crate::hedge::Hedge;
 use crate::pool::Pool;
-use crate::retry::RetryBudget;
+use crate::retry::{RetryBudget, RetryOn};
 
 /// Forwards requests to the endpoints of a pool; see the [module](super).
 ///
@@ -57,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) normal_paths: bool,
     pub(crate) tls: bool,
     pub(crate) explain_key: Option<Arc<str>>,
+    pub(crate) deadline: Option<DeadlineHeader>,
     peer: Option<fn(&Extensions) -> Option<SocketAddr>>,
 }
 
@@ -72,6 +75,7 @@ impl ReverseProxy {
             normal_paths: false,
             tls: false,
             explain_key: None,
+            deadline: None,
             peer: None,
         };
         let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
@@ -118,6 +122,27 @@ impl ReverseProxy {
     #[must_use]
     pub fn attempts(self, attempts: u8) -> Self {
         self.with(|config| config.routes.common().attempts = attempts.max(1))
+    }
+
+    /// Answers after which another endpoint is asked, if the request may be sent twice
+    /// and the budget allows. Default: [`RetryOn::nothing`].
+    #[must_use]
+    pub fn retry_on(self, answers: RetryOn) -> Self {
+        self.with(|config| config.routes.common().retry_on = answers)
+    }
+
+    /// Asks a second endpoint beside the first when that takes long, see
+    /// [`hedge`](crate::hedge). Default: never.
+    #[must_use]
+    pub fn hedge(self, hedge: impl Into<Option<Hedge>>) -> Self {
+        self.with(|config| config.routes.common().hedge = hedge.into())
+    }
+
+    /// Where clients say how long they wait, and endpoints are told what is left, see
+    /// [`deadline`](crate::deadline). Default: nowhere.
+    #[must_use]
+    pub fn deadline(self, header: DeadlineHeader) -> Self {
+        self.with(|config| config.deadline = Some(header))
     }
 
     /// How many second and later attempts all requests together may make; clones

@@ -19,6 +19,8 @@ pub struct Timeouts {
     pub(crate) expect: Duration,
     pub(crate) tunnel: Duration,
     pub(crate) idle: Duration,
+    pub(crate) per_attempt: Option<Duration>,
+    pub(crate) total: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -30,6 +32,8 @@ impl Default for Timeouts {
             expect: Duration::from_secs(1),
             tunnel: Duration::from_secs(3600),
             idle: Duration::from_secs(4),
+            per_attempt: None,
+            total: None,
         }
     }
 }
@@ -48,6 +52,25 @@ impl Timeouts {
     #[must_use]
     pub fn response(mut self, limit: Duration) -> Self {
         self.response = limit;
+        self
+    }
+
+    /// One attempt from the choice of its endpoint to the head of the answer, however it
+    /// is moving; beyond, another endpoint is tried, then 504. Default: no limit but
+    /// those of the phases.
+    #[must_use]
+    pub fn per_attempt(mut self, limit: Duration) -> Self {
+        self.per_attempt = Some(limit);
+        self
+    }
+
+    /// The whole request, all attempts and their waits, up to the head of the answer;
+    /// beyond: 504. It always wins, also over attempts that are left. An answer that has
+    /// begun is not cut off: its pace is what [`body`](Self::body) bounds. Default: no
+    /// limit.
+    #[must_use]
+    pub fn total(mut self, limit: Duration) -> Self {
+        self.total = Some(limit);
         self
     }
 

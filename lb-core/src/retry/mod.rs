@@ -1,5 +1,6 @@
 //! Trying again without making things worse.
 //!
+//! [`RetryOn`] names the answers after which another endpoint is asked.
 //! A [`RetryBudget`] ties retries to requests: while everything fails, the load
 //! grows by the budget's share and not by the number of tries.
 //!
@@ -13,6 +14,10 @@
 //! assert_eq!((0..50).filter(|_| budget.try_withdraw(now)).count(), 10);
 //! ```
 
+mod answers;
 mod budget;
 
-pub use self::budget::RetryBudget;
+pub use self::{
+    answers::{RetryOn, retry_after},
+    budget::RetryBudget,
+};

@@ -7,6 +7,8 @@ use http::Uri;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
 
+use crate::breaker::Slot;
+
 /// A connection, on loan to one request at a time.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -17,6 +19,8 @@ pub(crate) struct Connection {
     pub(crate) since: Instant,
     /// A socket belongs to the runtime that made it.
     pub(crate) runtime: runtime::Id,
+    /// Its place among the connections of the upstream.
+    place: Option<Slot>,
 }
 
 impl Connection {
@@ -39,7 +43,19 @@ impl Connection {
             reused: false,
             since: now,
             runtime: Handle::current().id(),
+            place: None,
         })
+    }
+
+    /// Holds `place` until it is closed.
+    pub(crate) fn counted(mut self, place: Slot) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// The stream alone, and the place that counts as long as it is open.
+    pub(crate) fn into_stream(self) -> (TcpStream, Option<Slot>) {
+        (self.stream, self.place)
     }
 
     /// `true` while the endpoint has neither closed nor sent anything unasked.

@@ -138,6 +138,27 @@ where
         }
     }
 
+    /// The same request once more, if every byte of it is at hand.
+    pub(crate) fn twin(&self) -> Option<Self> {
+        let whole = self.rewindable && self.source == Source::Ended && self.large.is_none();
+        whole.then(|| Self {
+            body: None,
+            large: None,
+            out: self.out.clone(),
+            written: 0,
+            sent: false,
+            ..*self
+        })
+    }
+
+    /// Writes over bytes of a head of which nothing was sent.
+    pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
+        let place = self.out.get_mut(at..at + bytes.len());
+        if let Some(place) = place.filter(|_| self.written == 0) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
     /// Starts over, for another endpoint.
     pub(crate) fn rewind(&mut self) {
         self.written = 0;

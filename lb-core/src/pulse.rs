@@ -10,28 +10,40 @@ const STILL: Duration = Duration::from_secs(5);
 
 /// When the process was last seen running, and when it last resumed.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     start: Instant,
-    longest: u64,
+    longest: AtomicU64,
     last: AtomicU64,
     resumed: AtomicU64,
 }
 
 impl Pulse {
-    pub(super) fn new(every: Duration, now: Instant) -> Self {
+    pub(crate) fn new(every: Duration, now: Instant) -> Self {
         Self {
             start: now,
-            longest: (every + STILL).as_nanos() as u64,
+            longest: AtomicU64::new((every + STILL).as_nanos() as u64),
             last: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
         }
     }
 
+    /// Beats come this often from now on.
+    pub(crate) fn expect(&self, every: Duration) {
+        // Relaxed: as below.
+        self.longest
+            .store((every + STILL).as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    fn longest(&self) -> u64 {
+        // Relaxed: one word that stands for itself.
+        self.longest.load(Ordering::Relaxed)
+    }
+
     /// Called regularly; `true` if the process stood still since the last time.
-    pub(super) fn beat(&self, now: Instant) -> bool {
+    pub(crate) fn beat(&self, now: Instant) -> bool {
         let now = self.nanos(now);
         // Relaxed: one writer, and each word stands for itself.
-        let stood = now.saturating_sub(self.last.swap(now, Ordering::Relaxed)) > self.longest;
+        let stood = now.saturating_sub(self.last.swap(now, Ordering::Relaxed)) > self.longest();
         if stood {
             self.resumed.store(now, Ordering::Relaxed);
         }
@@ -39,11 +51,11 @@ impl Pulse {
     }
 
     /// A request that was under way while the process stood still says nothing.
-    pub(super) fn is_void(&self, observation: &Observation) -> bool {
+    pub(crate) fn is_void(&self, observation: &Observation) -> bool {
         let ended = self.nanos(observation.now);
         let began = ended.saturating_sub(observation.latency.as_nanos() as u64);
         // Relaxed: as above.
-        ended.saturating_sub(self.last.load(Ordering::Relaxed)) > self.longest
+        ended.saturating_sub(self.last.load(Ordering::Relaxed)) > self.longest()
             || began < self.resumed.load(Ordering::Relaxed)
     }
 
