@@ -16,6 +16,7 @@ use super::rules::response::Answer;
 use super::service::Inner;
 use super::upstream::answer::{AnswerError, AnswerReader, Read};
 use super::upstream::connection::Connection;
+use super::upstream::http2::Unsent;
 use super::upstream::upload::{Upload, UploadError};
 use crate::breaker::Use;
 use crate::clock;
@@ -84,15 +85,16 @@ where
     }
 
     /// Goes to the endpoint of `lease`, over a kept connection or a new one. A full
-    /// endpoint is handed back.
+    /// endpoint is handed back. A `tunnel` needs a connection that can carry one.
     pub(crate) fn connect(
         &mut self,
         inner: &Inner,
         lease: Lease,
+        tunnel: bool,
         now: Instant,
     ) -> Result<(), EndpointId> {
         let uri = lease.endpoint().uri();
-        self.link = match inner.idle.take(uri, inner.config.idle, now) {
+        self.link = match inner.idle.take(uri, tunnel, inner.config.idle, now) {
             Some(connection) => Link::Open(connection),
             None => {
                 let slot = |of| {
@@ -100,7 +102,8 @@ where
                     slot.ok_or_else(|| lease.endpoint().id().clone())
                 };
                 let (connection, pending) = (slot(Use::Connection)?, slot(Use::Pending)?);
-                let opening = Connection::open(uri.clone(), now);
+                let tls = inner.config.tls_connector.clone();
+                let opening = Connection::open(uri.clone(), tls, tunnel, now);
                 Link::Connecting(Box::pin(async move {
                     let opened = opening.await?;
                     drop(pending);
@@ -132,6 +135,7 @@ where
                     Ok(connection) => {
                         inner.metrics.connected();
                         *moved += 1;
+                        share(inner, self.lease.as_ref(), &connection);
                         self.link = Link::Open(connection);
                     }
                     Err(_) => return Poll::Ready(Err(ProxyError::Unreachable)),
@@ -177,6 +181,7 @@ where
     /// How far it has come.
     pub(crate) fn progress(&self) -> Progress {
         match &self.link {
+            Link::Open(connection) if connection.unsent().is_some() => Progress::NotSent,
             Link::Open(_) if self.reader.has_begun() => Progress::Answered,
             Link::Open(_) if self.upload.is_sent() => Progress::Sent,
             _ => Progress::NotSent,
@@ -186,7 +191,11 @@ where
     /// A kept connection that the endpoint closed in the meantime says nothing about
     /// the endpoint.
     pub(crate) fn is_stale(&self, error: ProxyError) -> bool {
-        let reused = matches!(&self.link, Link::Open(connection) if connection.reused);
+        // A refusal of one request is the endpoint's own word, and no matter of age.
+        let old = |connection: &Connection| {
+            connection.reused && connection.unsent() != Some(Unsent::Refused)
+        };
+        let reused = matches!(&self.link, Link::Open(connection) if old(connection));
         reused && error == ProxyError::UpstreamClosed && self.progress() != Progress::Answered
     }
 
@@ -205,6 +214,14 @@ where
         self.deaf = false;
         self.upload.rewind();
         self.reader = AnswerReader::default();
+    }
+}
+
+/// Lets other requests use the connection at the same time, if it can carry them.
+fn share(inner: &Inner, lease: Option<&Lease>, connection: &Connection) {
+    if let (Some(session), Some(lease)) = (connection.session(), lease) {
+        let (uri, limit) = (lease.endpoint().uri(), inner.config.idle);
+        inner.idle.share(uri, session, limit, connection.since);
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::service::Inner;
 use super::upstream::body::{BodyReader, Part};
 use super::upstream::connection::Connection;
+use super::upstream::transport::Transport;
 use super::upstream::upload::{Upload, UploadError};
 use crate::clock;
 use crate::pool::Lease;
@@ -196,7 +196,7 @@ pub(crate) trait Continued: Send {
     fn poll_continue(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
     ) -> Poll<Result<(), UploadError>>;
 }
 
@@ -207,7 +207,7 @@ where
     fn poll_continue(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
     ) -> Poll<Result<(), UploadError>> {
         self.poll_send(cx, stream)
     }

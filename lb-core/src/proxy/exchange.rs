@@ -73,10 +73,7 @@ where
         let config = &inner.config;
         let (mut head, body) = request.into_parts();
         let explanation = Explanation::asked(config.explain_key.as_deref(), &mut head.headers);
-        let hint = BodyHint {
-            ended: body.is_end_stream(),
-            exact: body.size_hint().exact(),
-        };
+        let hint = hint(&body);
         let extended = Handover::is_extended_connect(&head);
         let route = config.routes.find(head.uri.path());
         let policy = config.routes.get(route);
@@ -236,7 +233,10 @@ where
     /// failure.
     pub(super) fn go(&mut self, lease: Lease, now: Instant) -> bool {
         self.attempt.write_deadline(self.total.left(now));
-        match self.attempt.connect(&self.inner, lease, now) {
+        match self
+            .attempt
+            .connect(&self.inner, lease, self.plan.tunnel, now)
+        {
             Ok(()) => true,
             Err(full) => {
                 self.tried.push(full);
@@ -249,6 +249,13 @@ where
         if let Some(explanation) = &mut self.explanation {
             explanation.failed(id, why);
         }
+    }
+}
+
+fn hint(body: &impl Body) -> BodyHint {
+    BodyHint {
+        ended: body.is_end_stream(),
+        exact: body.size_hint().exact(),
     }
 }
 

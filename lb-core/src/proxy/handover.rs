@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::ProxyError;
 use super::observe::TunnelGuard;
@@ -14,6 +13,7 @@ use super::rules::head::handshake_fields;
 use super::rules::names::is_hop_by_hop;
 use super::rules::upgrade::Handshake;
 use super::tunnel::Tunnel;
+use super::upstream::transport::Transport;
 use crate::pool::Lease;
 
 /// The client's side of a tunnel that may come to be.
@@ -81,7 +81,7 @@ impl Handover {
     /// the tunnel ends.
     pub(crate) async fn run(
         self,
-        endpoint: TcpStream,
+        endpoint: Transport,
         early: Bytes,
         lease: Lease,
         idle: Duration,

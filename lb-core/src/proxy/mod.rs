@@ -53,6 +53,9 @@ mod exchange;
 mod explain;
 mod finish;
 mod future;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod limits;
 mod observe;
@@ -62,6 +65,11 @@ mod second;
 mod serve;
 mod service;
 mod timeouts;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls;
 mod total;
 mod tunnel;
 mod upstream;
@@ -79,3 +87,5 @@ pub use rules::path::is_normal_path;
 pub use serve::{GatewayServer, ServeOptions, serve_gateway};
 pub use service::ReverseProxy;
 pub use timeouts::Timeouts;
+#[cfg(feature = "tls")]
+pub use tls::{UpstreamTls, UpstreamTlsBuilder, UpstreamTlsError};

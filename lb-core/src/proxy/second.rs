@@ -138,7 +138,7 @@ where
         let leased = self.pick(now);
         self.tried.pop();
         twin.write_deadline(self.total.left(now));
-        let goes = leased.is_ok_and(|lease| twin.connect(&self.inner, lease, now).is_ok());
+        let goes = leased.is_ok_and(|lease| twin.connect(&self.inner, lease, false, now).is_ok());
         if !goes {
             self.inner.budget.give_back(now);
             return;

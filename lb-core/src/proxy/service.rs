@@ -16,6 +16,7 @@ use super::exchange::{Choice, Exchange};
 use super::future::ResponseFuture;
 use super::observe::Metrics;
 use super::route::{RoutePolicy, Routes};
+use super::tls;
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::IdleConnections;
@@ -58,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) trusted: TrustedProxies,
     pub(crate) normal_paths: bool,
     pub(crate) tls: bool,
+    /// How `https` endpoints are reached, if at all.
+    pub(crate) tls_connector: Option<tls::Connector>,
     pub(crate) explain_key: Option<Arc<str>>,
     pub(crate) deadline: Option<DeadlineHeader>,
     peer: Option<fn(&Extensions) -> Option<SocketAddr>>,
@@ -74,6 +77,7 @@ impl ReverseProxy {
             trusted: TrustedProxies::default(),
             normal_paths: false,
             tls: false,
+            tls_connector: None,
             explain_key: None,
             deadline: None,
             peer: None,
@@ -291,7 +295,7 @@ impl ReverseProxy {
         self.inner.config.tls
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut Arc::make_mut(&mut self.inner).config);
         self
     }

@@ -145,7 +145,7 @@ impl Reading {
         if self.figures > MAX_FIGURES {
             return Err(ReportError::TooLarge);
         }
-        if name.is_empty() || name.len() > MAX_NAME {
+        if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
             return Err(ReportError::Malformed);
         }
         if !is_credible(name, value) {

@@ -256,6 +256,8 @@ fn hosts() -> Vec<Case> {
         case("two hosts", bare("Host: a\r\nHost: b\r\n"), BAD),
         case("host with user", bare("Host: user@h\r\n"), BAD),
         case("host with a path", bare("Host: h/x\r\n"), BAD),
+        case("host with an escape", bare("Host: a%62\r\n"), BAD),
+        case("host of a lone per cent", bare("Host: %\r\n"), BAD),
     ]
 }
 

@@ -13,6 +13,7 @@ use lb_core::proxy::{GatewayServer, ServeOptions, serve_gateway};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::origin2::*;
 use crate::support::*;
 
 fn gateway(urls: &[String]) -> GatewayServer {
@@ -20,7 +21,7 @@ fn gateway(urls: &[String]) -> GatewayServer {
     serve_gateway(&pool(urls).reverse_proxy(), &options).unwrap()
 }
 
-async fn connect<B>(address: SocketAddr) -> http2::SendRequest<B>
+pub(crate) async fn connect<B>(address: SocketAddr) -> http2::SendRequest<B>
 where
     B: hyper::body::Body<Data: Send, Error: std::error::Error + Send + Sync>
         + Send
@@ -76,7 +77,7 @@ async fn bodies_and_trailers_pass_in_both_directions() {
         Ok::<_, std::io::Error>(Frame::data(Bytes::from("up"))),
         Ok(Frame::trailers(trailers)),
     ];
-    let body = StreamBody::new(futures_util_stream(frames));
+    let body = StreamBody::new(stream_of(frames));
     let request = Request::post("http://h/")
         .header("te", "trailers")
         .body(body)
@@ -100,7 +101,7 @@ async fn bodies_and_trailers_pass_in_both_directions() {
 }
 
 /// The frames as a stream that is always ready.
-fn futures_util_stream<T: Unpin>(
+pub(crate) fn stream_of<T: Unpin>(
     items: impl IntoIterator<Item = T>,
 ) -> impl futures_core::Stream<Item = T> + Unpin {
     struct Ready<I>(I);
@@ -163,25 +164,6 @@ async fn connect_without_a_protocol_is_refused() {
 }
 
 // === frames by hand ===
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut bytes = length[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
 
 /// A block of fields: the four of a request to `/`, then these.
 fn block(method: u8, fields: &[(&str, &str)]) -> Vec<u8> {

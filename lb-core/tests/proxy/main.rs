@@ -7,9 +7,13 @@ mod corpus;
 mod failover;
 mod hostile;
 mod http2;
+mod origin2;
 mod resilience;
 mod server;
 mod sessions;
 mod streams;
 mod support;
 mod tunnels;
+mod upstream_http2;
+#[cfg(feature = "tls")]
+mod upstream_tls;

@@ -63,13 +63,11 @@ fn is_authority(bytes: &[u8]) -> bool {
     !host.is_empty() && is_port(port)
 }
 
-/// Unreserved characters, escapes and sub-delimiters of a registered name.
+/// Unreserved characters and sub-delimiters of a registered name. Escapes would be
+/// one name in two spellings, and no server is known by one.
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\''
-        )
+        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'')
         || matches!(byte, b'(' | b')' | b'*' | b'+' | b';' | b'=')
 }
 

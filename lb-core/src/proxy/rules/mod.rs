@@ -10,6 +10,7 @@
 //! - [`host`]: who the request is for.
 //! - [`path`]: the form of a path that routing and authorisation may trust.
 //! - [`head`]: the request head as it is written to an endpoint.
+//! - [`http2`]: the same for HTTP/2, read off the form of HTTP/1.1.
 //! - [`chunked`]: the chunked coding, read strictly.
 //! - [`replay`]: whether a failed request may go to another endpoint.
 //! - [`upgrade`]: when bytes may flow raw.
@@ -17,6 +18,7 @@
 pub(crate) mod chunked;
 pub(crate) mod head;
 pub(crate) mod host;
+pub(crate) mod http2;
 pub(crate) mod names;
 pub(crate) mod path;
 pub(crate) mod replay;

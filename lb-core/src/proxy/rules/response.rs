@@ -79,6 +79,35 @@ pub(crate) fn parse(
     }))
 }
 
+/// The same for an answer over HTTP/2, whose fields were read already. `ended`: no
+/// body follows. Fields of a connection make it malformed (RFC 9113, 8.2.2), and so
+/// does a change of protocols (8.6).
+pub(crate) fn judge(
+    status: StatusCode,
+    fields: &HeaderMap,
+    method: &Method,
+    ended: bool,
+) -> Result<Answer, InvalidAnswer> {
+    if status == StatusCode::SWITCHING_PROTOCOLS || fields.len() > MAX_FIELDS {
+        return Err(InvalidAnswer);
+    }
+    let mut seen = Seen::default();
+    for (name, value) in fields {
+        if !seen.take(name, value)? {
+            return Err(InvalidAnswer);
+        }
+    }
+    let framing = seen.framing(method, status)?;
+    Ok(Answer {
+        length: 0,
+        status,
+        framing: if ended { Framing::Empty } else { framing },
+        connection: seen.connection,
+        hop: seen.hop,
+        reusable: false,
+    })
+}
+
 #[derive(Default)]
 struct Seen {
     connection: ConnectionOptions,

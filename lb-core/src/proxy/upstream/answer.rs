@@ -4,9 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
-use tokio::io::AsyncRead;
 
-use super::scratch;
+use super::transport::Transport;
 use crate::proxy::rules::response::{Answer, InvalidAnswer, parse};
 
 /// Bytes of an answer's head, at most.
@@ -50,18 +49,21 @@ impl AnswerReader {
     /// Reads until a head is complete; its fields replace those in `fields`.
     /// Interim answers other than `100` are swallowed: the server in front
     /// cannot relay them.
-    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+    pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut Transport,
         method: &Method,
         fields: &mut HeaderMap,
     ) -> Poll<Result<Read, AnswerError>> {
+        if let Transport::Http2(stream) = stream {
+            return stream.poll_answer(cx, method, fields, &mut self.interim);
+        }
         loop {
             if let Some(read) = self.parse(method, fields)? {
                 return Poll::Ready(Ok(read));
             }
-            let more = ready!(scratch::poll_read(stream, cx));
+            let more = ready!(stream.poll_bytes(cx));
             let more = more.map_err(|_| self.ended())?;
             if more.is_empty() {
                 return Poll::Ready(Err(self.ended()));

@@ -4,9 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::io::AsyncRead;
 
-use super::scratch;
+use super::transport::Transport;
 use crate::proxy::rules::chunked::{Decoder, Piece};
 use crate::proxy::rules::request::Framing;
 
@@ -83,17 +82,24 @@ impl BodyReader {
     }
 
     /// The next part; [`Part::End`] when the body is complete.
-    pub(crate) fn poll_next<S: AsyncRead + Unpin>(
+    pub(crate) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut Transport,
     ) -> Poll<Result<Part, Truncated>> {
         loop {
             if let Some(part) = self.next()? {
                 return Poll::Ready(Ok(part));
             }
-            self.bytes = ready!(scratch::poll_read(stream, cx)).map_err(|_| Truncated)?;
+            self.bytes = ready!(stream.poll_bytes(cx)).map_err(|_| Truncated)?;
             self.eof = self.bytes.is_empty();
+            if self.eof
+                && matches!(self.form, Form::Close)
+                && let Some(fields) = stream.take_trailers()
+            {
+                self.form = Form::Done;
+                return Poll::Ready(Ok(Part::Trailers(fields)));
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Uri;
@@ -11,9 +11,12 @@ use http::uri::Authority;
 use tokio::runtime::Handle;
 
 use super::connection::Connection;
+use super::http2::Session;
 
 /// Threads beyond this share a part.
 const SHARDS: usize = 32;
+/// Shared connections kept per endpoint and thread.
+const SESSIONS: usize = 8;
 /// How often a part looks for connections that outlived their time.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,8 @@ struct Stack {
     /// Keeps the key's memory.
     _authority: Authority,
     connections: Vec<Connection>,
+    /// Those that many requests share, and when each was last seen in use.
+    sessions: Vec<(Arc<Session>, Instant)>,
 }
 
 impl IdleConnections {
@@ -51,15 +56,30 @@ impl IdleConnections {
         }
     }
 
-    /// A connection to `uri` that was used within `limit` and is still quiet.
-    pub(crate) fn take(&self, uri: &Uri, limit: Duration, now: Instant) -> Option<Connection> {
+    /// A connection to `uri` that was used within `limit` and is still quiet, or a
+    /// stream on a shared one. For a `tunnel`, only one that can carry it.
+    pub(crate) fn take(
+        &self,
+        uri: &Uri,
+        tunnel: bool,
+        limit: Duration,
+        now: Instant,
+    ) -> Option<Connection> {
         let authority = uri.authority()?;
         let runtime = Handle::current().id();
         let mut shard = self.shard();
         let stack = shard.stacks.get_mut(&key(authority))?;
-        while let Some(connection) = stack.connections.pop() {
+        let fits = |(session, _): &&(Arc<Session>, Instant)| {
+            session.runtime == runtime
+                && session.has_room(1)
+                && (!tunnel || session.takes_tunnels())
+        };
+        if let Some((session, _)) = stack.sessions.iter().find(fits) {
+            return Some(Connection::on(session, true, now));
+        }
+        while let Some(mut connection) = stack.connections.pop() {
             let age = now.saturating_duration_since(connection.since);
-            if connection.runtime == runtime && age < limit && connection.is_quiet() {
+            if connection.runtime == runtime && age < limit && connection.stream.is_quiet() {
                 return Some(connection);
             }
         }
@@ -75,16 +95,27 @@ impl IdleConnections {
         connection.reused = true;
         let mut shard = self.shard();
         shard.sweep(limit, now);
-        let stack = shard.stacks.entry(key(authority)).or_insert_with(|| Stack {
-            _authority: authority.clone(),
-            connections: Vec::new(),
-        });
+        let stack = shard.stack(authority);
         if stack.connections.len() < self.per_endpoint {
             stack.connections.push(connection);
         }
     }
 
-    /// Closes every unused connection to `uri`.
+    /// Lets further requests to `uri` share `session`.
+    pub(crate) fn share(&self, uri: &Uri, session: &Arc<Session>, limit: Duration, now: Instant) {
+        let Some(authority) = uri.authority() else {
+            return;
+        };
+        let mut shard = self.shard();
+        shard.sweep(limit, now);
+        let stack = shard.stack(authority);
+        if stack.sessions.len() < SESSIONS {
+            stack.sessions.push((Arc::clone(session), now));
+        }
+    }
+
+    /// Closes every unused connection to `uri`; a shared one as soon as the last
+    /// request on it has ended.
     pub(crate) fn close(&self, uri: &Uri) {
         let Some(authority) = uri.authority() else {
             return;
@@ -104,6 +135,14 @@ impl IdleConnections {
 }
 
 impl Shard {
+    fn stack(&mut self, authority: &Authority) -> &mut Stack {
+        self.stacks.entry(key(authority)).or_insert_with(|| Stack {
+            _authority: authority.clone(),
+            connections: Vec::new(),
+            sessions: Vec::new(),
+        })
+    }
+
     fn sweep(&mut self, limit: Duration, now: Instant) {
         let due = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP;
         if !self.swept.is_none_or(due) {
@@ -113,7 +152,13 @@ impl Shard {
         self.stacks.retain(|_, stack| {
             let young = |one: &Connection| now.saturating_duration_since(one.since) < limit;
             stack.connections.retain(young);
-            !stack.connections.is_empty()
+            stack.sessions.retain_mut(|(session, since)| {
+                if !session.is_idle(1) {
+                    *since = now;
+                }
+                now.saturating_duration_since(*since) < limit && session.is_open()
+            });
+            !stack.connections.is_empty() || !stack.sessions.is_empty()
         });
     }
 }

@@ -1,0 +1,10 @@
+//! HTTP/2 towards endpoints: many requests on one connection.
+//!
+//! - [`session`]: a connection and the task that drives it.
+//! - [`stream`]: one request and its answer.
+
+mod session;
+mod stream;
+
+pub(crate) use session::Session;
+pub(crate) use stream::{Http2Stream, Unsent};
