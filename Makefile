@@ -1,6 +1,6 @@
 # The commands of this project. `make test` is the whole of it; each step also works alone.
 
-STEPS = install fmt clippy unit docs features demo
+STEPS = install fmt clippy unit loom docs features demo
 
 .PHONY: test $(STEPS) bench
 
@@ -23,6 +23,13 @@ clippy:
 # All tests of all packages, real servers and doc tests included.
 unit:
 	cargo test --workspace --exclude benches --all-features
+
+# Every interleaving of what threads share. In a target directory of its own: the flag rebuilds all.
+loom: export RUSTFLAGS = --cfg lb_loom
+loom: export CARGO_TARGET_DIR = target/loom
+loom:
+	cargo test -p lb-core --no-default-features --release --lib loom_tests
+	cargo test -p lb-gpu --no-default-features --release --test loom_fair
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude benches --all-features --no-deps

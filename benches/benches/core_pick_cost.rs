@@ -1,28 +1,41 @@
 //! What does one pick cost as the fleet grows, and with a second thread?
 //!
-//! Thread CPU time per pick and release, so that other load on the machine
-//! disturbs little. `layer` is what a whole balancing layer does: two clock
-//! reads, pick, record, release. With `--features peers` tower's p2c (owned,
-//! in a mutex, behind a buffer) and pingora's selections run beside it, each on
-//! the work that the layer row of its kind does: pick, call an echo, complete.
+//! * `pick + release`: the pool alone.
+//! * `record`: the same with an outcome recorded at a given time, for policies that learn.
+//! * `layer`: a whole call of [`Balance`] over an echo, with its clock reads. The row
+//!   `echo` is the same request without a balancer.
+//! * `peers` (with `--features peers`): tower's p2c over the same echo (owned, in a mutex,
+//!   behind a buffer) and pingora's selections, which do neither count nor call.
+//!
+//! CPU time of the thread, and of every sample the quickest of many batches: what
+//! the code costs when nothing else on the machine disturbs it.
 
 use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
     hint::black_box,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
+
+use bytes::Bytes;
 
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main,
     measurement::{Measurement, ValueFormatter, WallTime},
 };
+use http::{Request, Response};
+use http_body_util::Empty;
 use lb_core::{
     EndpointSpec, Outcome, PickCx, Pool,
+    balance::Balance,
     policy::{
         ConsistentHash, LeastRequest, LeastResponseTime, PolicyConfig, Prequal, Random,
         ResourceBased, RoundRobin, WeightedRoundRobin,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
+use tower_service::Service;
 
 const SIZES: [usize; 5] = [3, 10, 100, 1_000, 10_000];
 
@@ -103,17 +116,28 @@ fn policies() -> Vec<(&'static str, PolicyConfig)> {
     ]
 }
 
-/// The same closure on each of several threads; the mean CPU time of all.
-fn on_threads(threads: usize, iterations: u64, work: impl Fn() + Sync) -> Duration {
-    let one = || {
+/// The quickest batch, scaled to all iterations.
+fn quickest(iterations: u64, mut work: impl FnMut()) -> Duration {
+    const BATCH: u64 = 2_000;
+    let batch = iterations.clamp(1, BATCH);
+    let one = |_| {
         let begin = cpu();
-        for _ in 0..iterations {
+        for _ in 0..batch {
             work();
         }
         cpu().saturating_sub(begin)
     };
+    let best = (0..iterations.div_ceil(batch)).map(one).min();
+    best.unwrap_or_default()
+        .mul_f64(iterations as f64 / batch as f64)
+}
+
+/// The same on each of several threads; the mean of all.
+fn on_threads(threads: usize, iterations: u64, work: impl Fn() + Sync) -> Duration {
     let spent: Duration = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let all: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| quickest(iterations, &work)))
+            .collect();
         all.into_iter()
             .map(|thread| thread.join().expect("no panic"))
             .sum()
@@ -121,8 +145,16 @@ fn on_threads(threads: usize, iterations: u64, work: impl Fn() + Sync) -> Durati
     spent / threads as u32
 }
 
+/// Work of one owner.
+fn owned(group: &mut BenchmarkGroup<'_, ThreadCpu>, name: &str, n: usize, mut work: impl FnMut()) {
+    group.bench_function(BenchmarkId::new(name, n), |bencher| {
+        bencher.iter_custom(|iterations| quickest(iterations, &mut work));
+    });
+}
+
+/// Work that threads share: on one of them, and for two sizes on two.
 fn case(group: &mut BenchmarkGroup<'_, ThreadCpu>, name: &str, n: usize, work: impl Fn() + Sync) {
-    group.bench_function(BenchmarkId::new(name, n), |bencher| bencher.iter(&work));
+    owned(group, name, n, &work);
     if n == 3 || n == 1_000 {
         group.bench_function(
             BenchmarkId::new(format!("{name} x2 threads"), n),
@@ -147,16 +179,17 @@ fn picks(criterion: &mut Criterion<ThreadCpu>) {
     group.finish();
 }
 
-fn layers(criterion: &mut Criterion<ThreadCpu>) {
-    let mut group = criterion.benchmark_group("layer");
+fn records(criterion: &mut Criterion<ThreadCpu>) {
+    let mut group = criterion.benchmark_group("record");
     for n in SIZES {
         for (name, policy) in policies() {
             let pool = pool(n, policy);
+            let (now, later) = (now(), now() + Duration::from_millis(3));
             case(&mut group, name, n, || {
                 let mut lease = pool
-                    .pick(&PickCx::new(now(), fastrand::u64(..)))
+                    .pick(&PickCx::new(now, fastrand::u64(..)))
                     .expect("available");
-                lease.record(Outcome::Success, now());
+                lease.record(Outcome::Success, later);
                 drop(black_box(lease));
             });
         }
@@ -164,50 +197,83 @@ fn layers(criterion: &mut Criterion<ThreadCpu>) {
     group.finish();
 }
 
+/// Answers at once.
+#[derive(Clone)]
+struct Echo;
+
+impl Service<Request<Empty<Bytes>>> for Echo {
+    type Response = Response<Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Empty<Bytes>>) -> Self::Future {
+        ready(Ok(Response::new(Empty::new())))
+    }
+}
+
+/// One request from beginning to end.
+fn call<S: Service<Request<Empty<Bytes>>>>(service: &mut S) {
+    let mut cx = Context::from_waker(Waker::noop());
+    while service.poll_ready(&mut cx).is_pending() {}
+    let mut answer = std::pin::pin!(service.call(black_box(Request::new(Empty::new()))));
+    assert!(black_box(answer.as_mut().poll(&mut cx)).is_ready());
+}
+
+fn layers(criterion: &mut Criterion<ThreadCpu>) {
+    let mut group = criterion.benchmark_group("layer");
+    owned(&mut group, "echo", 1, || call(&mut Echo));
+    for n in SIZES {
+        for (name, policy) in policies() {
+            let balance = Balance::new(pool(n, policy), |_| Echo);
+            if n <= 100 {
+                // Each endpoint's service is made once.
+                (0..n * 30).for_each(|_| call(&mut balance.clone()));
+            }
+            owned(&mut group, name, n, {
+                let mut balance = balance.clone();
+                move || call(&mut balance)
+            });
+            if n == 3 {
+                group.bench_function(BenchmarkId::new(format!("{name} x2 threads"), n), |b| {
+                    // A clone per request, as axum does.
+                    b.iter_custom(|all| on_threads(2, all, || call(&mut balance.clone())));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 #[cfg(feature = "peers")]
 mod peers {
-    use super::{BenchmarkId, Criterion, Duration, SIZES, ThreadCpu, black_box, case, cpu};
+    use super::{
+        BenchmarkId, Bytes, Criterion, Duration, Echo, Empty, Request, SIZES, Service, ThreadCpu,
+        black_box, call, case, cpu, owned,
+    };
     use pingora_load_balancing::{
         LoadBalancer,
         selection::{Consistent, RoundRobin},
     };
-    use std::{
-        convert::Infallible,
-        future::{Future, Ready, ready},
-        sync::Mutex,
-        task::{Context, Poll, Waker},
-    };
+    use std::sync::Mutex;
     use tower::{
-        Service,
         balance::p2c::Balance,
         buffer::Buffer,
         discover::ServiceList,
         load::{CompleteOnResponse, PeakEwma, PendingRequests},
     };
 
-    #[derive(Clone)]
-    struct Echo;
+    type Asked = Request<Empty<Bytes>>;
 
-    impl Service<u32> for Echo {
-        type Response = u32;
-        type Error = Infallible;
-        type Future = Ready<Result<u32, Infallible>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, request: u32) -> Self::Future {
-            ready(Ok(request))
-        }
-    }
-
-    fn in_flight(n: usize) -> Balance<ServiceList<Vec<PendingRequests<Echo>>>, u32> {
+    fn in_flight(n: usize) -> Balance<ServiceList<Vec<PendingRequests<Echo>>>, Asked> {
         let one = |_| PendingRequests::new(Echo, CompleteOnResponse::default());
         Balance::new(ServiceList::new((0..n).map(one).collect::<Vec<_>>()))
     }
 
-    fn ewma(n: usize) -> Balance<ServiceList<Vec<PeakEwma<Echo>>>, u32> {
+    fn ewma(n: usize) -> Balance<ServiceList<Vec<PeakEwma<Echo>>>, Asked> {
         let one = |_| {
             PeakEwma::new(
                 Echo,
@@ -219,25 +285,13 @@ mod peers {
         Balance::new(ServiceList::new((0..n).map(one).collect::<Vec<_>>()))
     }
 
-    fn call<S: Service<u32>>(service: &mut S) {
-        let mut cx = Context::from_waker(Waker::noop());
-        while service.poll_ready(&mut cx).is_pending() {}
-        let mut answer = std::pin::pin!(service.call(7));
-        let _ = black_box(answer.as_mut().poll(&mut cx));
-    }
-
     pub(super) fn tower_and_pingora(criterion: &mut Criterion<ThreadCpu>) {
         let mut group = criterion.benchmark_group("peers");
         for n in SIZES {
-            let mut owned = in_flight(n);
-            group.bench_function(BenchmarkId::new("tower p2c in flight", n), |b| {
-                b.iter(|| call(&mut owned))
-            });
+            let mut counting = in_flight(n);
+            owned(&mut group, "tower p2c in flight", n, || call(&mut counting));
             let mut timed = ewma(n);
-            // One runtime context: PeakEwma reads tokio's clock.
-            group.bench_function(BenchmarkId::new("tower p2c peak ewma", n), |b| {
-                b.iter(|| call(&mut timed))
-            });
+            owned(&mut group, "tower p2c peak ewma", n, || call(&mut timed));
             let shared = Mutex::new(in_flight(n));
             case(&mut group, "tower p2c in a mutex", n, || {
                 call(&mut *shared.lock().expect("no panic"));
@@ -263,30 +317,37 @@ mod peers {
     }
 
     /// Sixty-four callers, as handlers of one server would be; all on this thread.
+    /// The quickest of several rounds.
     fn behind_buffer(n: usize, iterations: u64) -> Duration {
         const CALLERS: u64 = 64;
+        const EACH: u64 = 30;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime starts");
         runtime.block_on(async {
             let buffer = Buffer::new(in_flight(n), 1024);
-            let begin = cpu();
-            let caller = |_| {
-                let mut buffer = buffer.clone();
-                tokio::spawn(async move {
-                    for _ in 0..iterations.div_ceil(CALLERS) {
-                        std::future::poll_fn(|cx| buffer.poll_ready(cx))
-                            .await
-                            .expect("the worker lives");
-                        black_box(buffer.call(7).await.expect("echo does not fail"));
-                    }
-                })
-            };
-            let all: Vec<_> = (0..CALLERS).map(caller).collect();
-            for caller in all {
-                caller.await.expect("no panic");
+            let mut best = Duration::MAX;
+            for _ in 0..iterations.div_ceil(CALLERS * EACH) {
+                let begin = cpu();
+                let caller = |_| {
+                    let mut buffer = buffer.clone();
+                    tokio::spawn(async move {
+                        for _ in 0..EACH {
+                            std::future::poll_fn(|cx| buffer.poll_ready(cx))
+                                .await
+                                .expect("the worker lives");
+                            let answer = buffer.call(Request::new(Empty::new()));
+                            black_box(answer.await.expect("echo does not fail"));
+                        }
+                    })
+                };
+                let all: Vec<_> = (0..CALLERS).map(caller).collect();
+                for caller in all {
+                    caller.await.expect("no panic");
+                }
+                best = best.min(cpu().saturating_sub(begin));
             }
-            cpu().saturating_sub(begin)
+            best.mul_f64(iterations as f64 / (CALLERS * EACH) as f64)
         })
     }
 }
@@ -304,5 +365,5 @@ fn quick() -> Criterion<ThreadCpu> {
         .measurement_time(Duration::from_millis(200))
 }
 
-criterion_group! { name = benches; config = quick(); targets = picks, layers, peers::tower_and_pingora }
+criterion_group! { name = benches; config = quick(); targets = picks, records, layers, peers::tower_and_pingora }
 criterion_main!(benches);

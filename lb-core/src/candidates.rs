@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    endpoint::{Cause, Endpoint, Stats},
+    endpoint::{Cause, Endpoint, Stats, stamped::Moment},
+    error::ConfigError,
     pick::{PickCx, below, next_bits},
 };
 
@@ -26,6 +27,18 @@ pub(crate) struct Rules {
     pub(crate) panic_threshold: f64,
     /// A new endpoint grows into its share within this time.
     pub(crate) slow_start: Duration,
+}
+
+impl Rules {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if (0.0..=1.0).contains(&self.panic_threshold) {
+            return Ok(());
+        }
+        Err(ConfigError::Range {
+            what: "panic_threshold",
+            must: "a share from 0 to 1",
+        })
+    }
 }
 
 /// The endpoints a picker chooses from: facts and counters by index, and the
@@ -66,9 +79,9 @@ impl Candidates {
         } else {
             (Cause::ANY, healthy)
         };
-        self.warm_from = self
-            .available
-            .iter()
+        let slow = !self.rules.slow_start.is_zero();
+        let growing = self.available.iter().filter(|_| slow);
+        self.warm_from = growing
             .map(|index| {
                 self.entries[*index as usize].stats.available_since() + self.rules.slow_start
             })
@@ -124,6 +137,15 @@ impl Candidates {
         self.mask & cause.bit() != 0
     }
 
+    /// The time of a pick as these endpoints count it.
+    #[inline]
+    pub(crate) fn moment(&self, cx: &PickCx<'_>) -> Moment {
+        match &*self.entries {
+            [first, ..] => first.stats.fleet().moment(cx.now),
+            [] => Moment::at(Duration::ZERO),
+        }
+    }
+
     /// The endpoint at `index`.
     #[must_use]
     pub fn endpoint(&self, index: usize) -> &Endpoint {
@@ -142,6 +164,16 @@ impl Candidates {
     #[inline]
     pub fn weight(&self, index: usize) -> u32 {
         self.entries[index].weight
+    }
+
+    /// A count relative to the weight of the endpoint at `index`.
+    #[inline]
+    pub(crate) fn by_weight(&self, count: u32, index: usize) -> f64 {
+        match self.entries[index].weight {
+            // No need to divide.
+            1 => f64::from(count),
+            weight => f64::from(count) / f64::from(weight),
+        }
     }
 
     /// All available endpoints have one weight.
@@ -174,10 +206,20 @@ impl Candidates {
     #[inline]
     pub(crate) fn admits_cold(&self, index: usize, cx: &PickCx<'_>) -> bool {
         let entry = &self.entries[index];
-        entry.stats.causes() & self.mask == 0
-            && entry.weight > 0
-            && entry.stats.in_flight() < entry.room
+        entry.weight > 0
+            && entry.stats.is_open(self.mask, entry.room)
             && (cx.tried.is_empty() || !cx.tried.iter().any(|id| id.is(entry.endpoint.id())))
+    }
+
+    /// What the picks of this crate ask instead of [`admits`](Self::admits): the
+    /// same answer for available endpoints, with what holds for all said once.
+    #[inline]
+    pub(crate) fn gate<'a>(&'a self, cx: &'a PickCx<'a>) -> Gate<'a> {
+        Gate {
+            candidates: self,
+            cx,
+            open: cx.tried.is_empty() && self.warm_from.is_none_or(|warm| cx.now >= warm),
+        }
     }
 
     /// Whether nothing but an open circuit keeps the endpoint from this request.
@@ -240,6 +282,27 @@ impl Candidates {
         around()
             .find(|index| self.admits(*index, cx))
             .or_else(|| around().find(|index| self.admits_cold(*index, cx)))
+    }
+}
+
+/// Who may take one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate<'a> {
+    candidates: &'a Candidates,
+    cx: &'a PickCx<'a>,
+    /// Nothing was tried before and everybody is warm: only room and causes matter.
+    open: bool,
+}
+
+impl Gate<'_> {
+    /// Whether the available endpoint at `index` may take the request.
+    #[inline]
+    pub(crate) fn admits(&self, index: usize) -> bool {
+        let Some(entry) = self.candidates.entries.get(index) else {
+            return false;
+        };
+        entry.stats.is_open(self.candidates.mask, entry.room)
+            && (self.open || self.candidates.admits(index, self.cx))
     }
 }
 

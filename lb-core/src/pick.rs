@@ -86,6 +86,12 @@ impl<'a> PickCx<'a> {
         self.hash.unwrap_or(self.random)
     }
 
+    /// One request in eight, by lot.
+    #[inline]
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.random & 7 == 0
+    }
+
     /// Asks what would be picked without moving any counter.
     #[must_use]
     pub fn peek(mut self) -> Self {

@@ -166,7 +166,24 @@ fn thirty_jobs_submitted_concurrently_spread_ten_by_ten() {
     );
 }
 
-/// Control for the two above: a policy that forgets a job with its answer.
+#[test]
+fn least_request_sees_jobs_answered_202_when_told_to() {
+    let pool = pool(3, LeastRequest::default().active_work(true));
+    let now = start();
+    for i in 0..30 {
+        submit(&pool, now + MS * i as u32, i);
+    }
+    assert_eq!(picks(&pool), [10, 10, 10]);
+    // One instance reports that its jobs were cancelled: the next go there.
+    let idle = LoadReport::default().named_metric("active_work", 0.0);
+    pool.report(&id(1), &idle, now + MS * 40);
+    for i in 30..36 {
+        submit(&pool, now + MS * 50, i);
+    }
+    assert_eq!(picks(&pool), [10, 16, 10]);
+}
+
+/// Control for those above: a policy that forgets a job with its answer.
 #[test]
 fn a_policy_that_counts_requests_alone_does_not_see_the_jobs() {
     let pool = pool(3, LeastRequest::default().scan_up_to(0));

@@ -5,7 +5,7 @@ mod common;
 use common::{id, picks, pool, random, run, start};
 use lb_core::{
     PickCx,
-    policy::{LeastRequest, RoundRobin},
+    policy::{LeastRequest, PolicyConfig, RoundRobin, WeightedRoundRobin},
 };
 use proptest::prelude::*;
 
@@ -103,4 +103,54 @@ fn held_requests_spread_by_weight_under_least_request() {
         "{picks:?}"
     );
     drop(leases);
+}
+
+/// First tries with second tries after some of them; how often each endpoint was
+/// chosen at first.
+fn first_tries_among_retries(policy: impl Into<PolicyConfig>, weights: &[u32]) -> Vec<u64> {
+    let pool = pool(weights.len(), policy);
+    for (i, weight) in weights.iter().enumerate() {
+        pool.set_weight(&id(i), *weight);
+    }
+    let cycle: u32 = weights.iter().sum();
+    let now = start();
+    let mut first = vec![0; weights.len()];
+    for i in 0..u64::from(cycle) * 50 {
+        let lease = pool.pick(&PickCx::new(now, random(i))).expect("available");
+        let name = lease.endpoint().id().clone();
+        let at = (0..weights.len())
+            .find(|at| id(*at) == name)
+            .expect("a member");
+        first[at] += 1;
+        // Whatever goes to the first endpoint fails there and is tried again.
+        if at == 0 {
+            let tried = [name];
+            let cx = PickCx::new(now, random(i + 1_000_000)).tried(&tried);
+            let second = pool.pick(&cx).expect("available");
+            assert_ne!(second.endpoint().id(), &tried[0]);
+        }
+    }
+    first
+}
+
+#[test]
+fn retries_do_not_bend_the_rotation() {
+    let first = first_tries_among_retries(RoundRobin::default(), &[1, 1, 1, 1]);
+    assert_eq!(first, [50, 50, 50, 50]);
+    let first = first_tries_among_retries(WeightedRoundRobin::default(), &[5, 2, 1]);
+    assert_eq!(first, [250, 100, 50]);
+}
+
+#[test]
+fn second_tries_go_elsewhere_by_weight() {
+    let pool = pool(3, WeightedRoundRobin::default());
+    pool.set_weight(&id(1), 9);
+    let tried = [id(0)];
+    for i in 0..1_000 {
+        let cx = PickCx::new(start(), random(i)).tried(&tried);
+        drop(pool.pick(&cx).expect("available"));
+    }
+    let picks = picks(&pool);
+    assert_eq!(picks[0], 0);
+    assert!((860..=940).contains(&picks[1]), "nine in ten: {picks:?}");
 }

@@ -185,6 +185,38 @@ fn an_endpoint_takes_no_more_requests_than_it_has_room_for() {
 }
 
 #[test]
+fn limits_change_under_way_and_lose_no_request() {
+    let pool = pool(2, LeastRequest::default());
+    let now = start();
+    let mut leases: Vec<_> = (0..6)
+        .map(|i| pool.pick(&PickCx::new(now, random(i))).expect("no limit"))
+        .collect();
+    let mut limits = pool.limits();
+    limits.requests_per_endpoint = 2;
+    pool.set_limits(limits).expect("good");
+    assert!(
+        pool.pick(&PickCx::new(now, 9)).is_err(),
+        "three are above two"
+    );
+    assert_eq!(leases.len(), 6, "those that run go on");
+    leases.truncate(2);
+    assert!(
+        pool.pick(&PickCx::new(now, 9)).is_ok(),
+        "there is room again"
+    );
+    assert!(pool.set_panic_threshold(1.1).is_err());
+    pool.mark(&id(0), Cause::Ejected, true);
+    pool.mark(&id(1), Cause::Ejected, true);
+    pool.set_panic_threshold(0.0).expect("good");
+    assert!(pool.pick(&PickCx::new(now, 9)).is_err(), "health counts");
+    pool.set_panic_threshold(0.5).expect("good");
+    assert!(
+        pool.pick(&PickCx::new(now, 9)).is_ok(),
+        "health is overlooked"
+    );
+}
+
+#[test]
 fn a_second_try_goes_elsewhere() {
     let pool = pool(3, RoundRobin::default());
     let tried = [id(0), id(2)];
@@ -386,6 +418,48 @@ fn swapping_snapshots_under_load_loses_no_count() {
             .iter()
             .all(|endpoint| endpoint.stats().in_flight() == 0)
     );
+}
+
+/// Whole generations of endpoints come and go while three threads pick. Nobody is
+/// turned away, nobody goes back in time, and who knows of a generation gets it
+/// or a later one.
+#[test]
+fn replacing_every_member_at_once_turns_no_request_away() {
+    let generation = |number: u64| {
+        specs(3)
+            .into_iter()
+            .map(move |spec| spec.incarnation(number))
+    };
+    let pool = pool(0, LeastRequest::default());
+    pool.set_endpoints(generation(1)).expect("good");
+    let known = std::sync::atomic::AtomicU64::new(1);
+    let now = start();
+    std::thread::scope(|scope| {
+        for thread in 0..3u64 {
+            let (pool, known) = (&pool, &known);
+            scope.spawn(move || {
+                let mut last = 0;
+                for i in 0.. {
+                    let at_least = known.load(Ordering::Acquire);
+                    if at_least == 400 {
+                        return;
+                    }
+                    let cx = PickCx::new(now, random(thread << 32 | i));
+                    let lease = pool.pick(&cx).expect("there is always a generation");
+                    let seen = lease.endpoint().incarnation();
+                    assert!(seen >= at_least, "{seen} after {at_least} was there");
+                    assert!(seen >= last, "{seen} after {last}");
+                    last = seen;
+                }
+            });
+        }
+        for number in 2..=400 {
+            pool.set_endpoints(generation(number)).expect("good");
+            known.store(number, Ordering::Release);
+        }
+    });
+    let idle = |endpoint: &Arc<Endpoint>| endpoint.stats().in_flight() == 0;
+    assert!(pool.endpoints().iter().all(idle));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::pick::PickCx;
 use crate::pool::Lease;
-use crate::report::take_report;
+use crate::report::take_report_with;
 
 /// How often a request that waits for its endpoint looks for it.
 const LOOK: Duration = Duration::from_millis(50);
@@ -210,18 +210,18 @@ impl<S> Choice<S> {
         answer: Result<Response<B>, Box<dyn Error + Send + Sync>>,
     ) -> Response<BalanceBody<B>> {
         let (_, mut lease) = self.chosen.take().expect("invariant: it was called");
-        let now = clock::now();
         let mut response = match answer {
             Ok(response) => response,
             Err(error) => {
-                lease.record(Outcome::Failure, now);
+                lease.settle(Outcome::Failure, false, clock::now);
                 return self.refuse(BalanceError::Endpoint(Arc::from(error)));
             }
         };
-        lease.record(Outcome::from_status(response.status()), now);
+        let outcome = Outcome::from_status(response.status());
+        lease.settle(outcome, !response.body().is_end_stream(), clock::now);
         self.shared.metrics.answered(response.status());
         let headers = response.headers_mut();
-        take_report(&lease, headers, now);
+        take_report_with(&lease, headers, clock::now);
         let affinity = self.shared.pool.affinity();
         self.session
             .write(affinity, lease.endpoint(), false, headers);

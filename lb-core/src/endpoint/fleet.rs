@@ -1,21 +1,28 @@
 //! What a pool knows of its endpoints together: the neutral answer for one
 //! that is silent.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
 use crate::endpoint::{
-    peak_ewma::keep,
-    stamped::{Stamped, Tick},
+    observers::Observers,
+    peak_ewma::Fade,
+    stamped::{Moment, Stamped, Tick},
 };
 
 /// Accepted work that no report confirms is forgotten within this time (to 37 %).
-pub(crate) const WORK_MEMORY: Duration = Duration::from_secs(60);
+const WORK_MEMORY: Fade = Fade::within(Duration::from_secs(60));
 
 /// Averages over all endpoints of a pool.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     start: Instant,
     pub(crate) latency_decay: Duration,
+    pub(crate) latency_fade: Fade,
+    /// Who is told how requests ended.
+    pub(crate) observers: Observers,
     latency: Mean,
     pressure: [Mean; 4],
     active_work: Mean,
@@ -23,10 +30,12 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(start: Instant, latency_decay: Duration) -> Self {
+    pub(crate) fn new(start: Instant, latency_decay: Duration, observers: Observers) -> Self {
         Self {
             start,
             latency_decay,
+            latency_fade: Fade::within(latency_decay),
+            observers,
             latency: Mean::default(),
             pressure: Default::default(),
             active_work: Mean::default(),
@@ -39,8 +48,8 @@ impl Fleet {
     }
 
     #[inline]
-    pub(crate) fn tick(&self, now: Instant) -> Tick {
-        Tick::at(now.saturating_duration_since(self.start))
+    pub(crate) fn moment(&self, now: Instant) -> Moment {
+        Moment::at(now.saturating_duration_since(self.start))
     }
 
     /// Response time in seconds that the fleet shows; `None` before the first.
@@ -81,42 +90,46 @@ impl Fleet {
 
     /// Work that the whole fleet accepted from here lately, fading by time.
     #[inline]
-    pub(crate) fn accepted(&self, now: Instant) -> f64 {
-        match self.accepted.get() {
-            None => 0.0,
-            old => remembered(old, self.tick(now)),
-        }
+    pub(crate) fn accepted(&self, now: Moment) -> f64 {
+        remembered(self.accepted.get(), now.tick())
     }
 }
 
 /// What is left of accepted work after time has passed.
 pub(crate) fn remembered(old: Option<(f64, Tick)>, now: Tick) -> f64 {
-    old.map_or(0.0, |(work, at)| work * keep(now.since(at), WORK_MEMORY))
+    old.map_or(0.0, |(work, at)| {
+        work * WORK_MEMORY.keep(now.seconds_since(at))
+    })
 }
 
-/// A running mean: exact over the first samples, then fading.
+/// A running mean: exact over the first samples, then fading. All threads meet
+/// here: once it is settled it takes one sample per tick.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Mean {
     value: Stamped,
-    samples: std::sync::atomic::AtomicU32,
+    samples: AtomicU32,
 }
 
 impl Mean {
+    #[inline]
     fn get(&self) -> Option<f64> {
         self.value.get().map(|(value, _)| value)
     }
 
+    #[inline]
     fn add(&self, sample: f64, tick: Tick, window: u32) {
-        use std::sync::atomic::Ordering;
         // Relaxed: a weight for an average; a lost step is harmless.
-        let seen = self
-            .samples
-            .load(Ordering::Relaxed)
-            .saturating_add(1)
-            .min(window);
-        self.samples.store(seen, Ordering::Relaxed);
-        let gain = 1.0 / f64::from(seen);
-        self.value.update(tick, |old| {
+        let seen = self.samples.load(Ordering::Relaxed);
+        if seen >= window {
+            if self.value.get().is_some_and(|(_, at)| at == tick) {
+                return;
+            }
+        } else {
+            self.samples.store(seen + 1, Ordering::Relaxed);
+        }
+        let gain = 1.0 / f64::from(window.min(seen + 1));
+        self.value.fold(tick, |old| {
             old.map_or(sample, |(mean, _)| mean + (sample - mean) * gain)
         });
     }

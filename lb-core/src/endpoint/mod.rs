@@ -24,9 +24,11 @@
 //! ```
 
 mod cause;
+mod estimates;
 mod failure;
 pub(crate) mod fleet;
 mod id;
+pub(crate) mod observers;
 mod outcome;
 mod peak_ewma;
 pub(crate) mod reading;

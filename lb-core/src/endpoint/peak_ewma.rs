@@ -43,7 +43,7 @@ impl PeakEwma {
             None => (sample, now),
             Some((estimate, at)) => {
                 let passed = now.saturating_duration_since(at);
-                (mix(estimate, sample, passed, self.decay), now.max(at))
+                (mix(estimate, sample, self.keep(passed)), now.max(at))
             }
         });
     }
@@ -53,8 +53,12 @@ impl PeakEwma {
     pub fn fade(&mut self, now: Instant) {
         if let Some((estimate, at)) = self.state {
             let passed = now.saturating_duration_since(at);
-            self.state = Some((estimate * keep(passed, self.decay), now.max(at)));
+            self.state = Some((estimate * self.keep(passed), now.max(at)));
         }
+    }
+
+    fn keep(&self, passed: Duration) -> f64 {
+        Fade::within(self.decay).keep(passed.as_secs_f64())
     }
 
     /// The estimate as of the last change; `None` before the first sample.
@@ -65,26 +69,41 @@ impl PeakEwma {
     }
 }
 
-/// One sample folded into an estimate, both in seconds, `passed` after it.
+/// One sample folded into an estimate of which `keep` is kept.
 #[inline]
-pub(crate) fn mix(estimate: f64, sample: f64, passed: Duration, decay: Duration) -> f64 {
+pub(crate) fn mix(estimate: f64, sample: f64, keep: f64) -> f64 {
     if sample > estimate {
         return sample;
     }
-    let keep = keep(passed, decay);
     estimate * keep + sample * (1.0 - keep)
 }
 
-/// The share of an old value that `passed` leaves: e^(-passed / decay).
-#[inline]
-pub(crate) fn keep(passed: Duration, decay: Duration) -> f64 {
-    if decay.is_zero() {
-        return 0.0;
+/// How fast something is forgotten.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fade {
+    per_second: f64,
+}
+
+impl Fade {
+    /// To 37 % within `decay`; at once if that is zero.
+    pub(crate) const fn within(decay: Duration) -> Self {
+        Self {
+            per_second: 1.0 / decay.as_secs_f64(),
+        }
     }
-    let x = passed.as_secs_f64() / decay.as_secs_f64();
-    if x < 0.01 {
-        // The series is exact to 2e-7 here, and much cheaper.
-        return 1.0 - x + 0.5 * x * x;
+
+    /// The share of an old value that so many seconds leave: e^(-passed / decay).
+    #[inline]
+    pub(crate) fn keep(self, passed_seconds: f64) -> f64 {
+        let x = passed_seconds * self.per_second;
+        if x < 0.01 {
+            // The series is exact to 2e-7 here, and much cheaper.
+            1.0 - x + 0.5 * x * x
+        } else if x < 700.0 {
+            (-x).exp()
+        } else {
+            // Also when nothing is kept at all (not a number: zero by zero).
+            0.0
+        }
     }
-    (-x).exp()
 }

@@ -3,16 +3,30 @@
 //! Reports are late, missing, absurd or wrong. So each figure is checked (NaN
 //! and negative ones are as good as missing), smoothed over a few seconds, and
 //! believed only for a while. What they may change is bounded by the policy.
+//!
+//! A pick reads them for every candidate, so each figure is one atomic word. A
+//! pick that comes in between sees one figure of the new report and another of
+//! the old one; each alone is true.
 
 use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use crate::report::LoadReport;
+use arc_swap::ArcSwapOption;
 
+use crate::{
+    endpoint::{peak_ewma::Fade, stamped::Moment},
+    report::LoadReport,
+};
+
+/// Reports older than this are not believed any more.
+const EXPIRY: Duration = Duration::from_secs(60);
 /// Figures are smoothed over this time (to 37 %) ...
-const SMOOTH: Duration = Duration::from_secs(3);
+const SMOOTH: Fade = Fade::within(Duration::from_secs(3));
 /// ... but one report never counts for more than this share.
 const NEWS: f64 = 0.3;
 /// More work than this on one endpoint is not believed.
@@ -21,62 +35,136 @@ const ABSURD_WORK: f64 = 1e6;
 /// CPU, GPU, memory, and the application's own view.
 pub(crate) const RESOURCES: usize = 4;
 
-/// The last report with what was known when it came.
-#[derive(Clone, Debug)]
+/// The share of each resource that is in use, `0.0..=1.0`, if known.
+pub(crate) type Shares = [Option<f64>; RESOURCES];
+
+/// The last report of one endpoint.
+#[derive(Debug)]
 pub(crate) struct Reading {
-    pub(crate) at: Instant,
-    /// Smoothed shares, `0.0..=1.0`, by resource.
-    pub(crate) pressure: [Option<f64>; RESOURCES],
-    /// Work that ran or waited there, as reported.
-    pub(crate) active_work: Option<f64>,
-    /// The same, smoothed.
-    pub(crate) smooth_work: Option<f64>,
-    /// Own requests in flight there when the report came.
-    pub(crate) in_flight: u32,
-    /// Own work accepted there ever until the report came.
-    pub(crate) accepted: u64,
+    /// When it came: nanoseconds since the pool's start, plus one; 0 for never.
+    at: AtomicU64,
+    /// Smoothed shares, 16 bits each.
+    shares: AtomicU64,
+    /// Reported work less what was known of it here when the report came: own
+    /// requests in flight and own work accepted.
+    unknown_work: AtomicU64,
+    /// Reported work, smoothed.
+    smooth_work: AtomicU32,
     /// As it came, for status.
-    pub(crate) report: Arc<LoadReport>,
+    report: ArcSwapOption<LoadReport>,
 }
 
 impl Reading {
-    /// What a report says after an earlier one; `expiry` tells whether the
-    /// earlier one still counts.
-    pub(crate) fn new(
+    pub(crate) fn none() -> Self {
+        Self {
+            at: AtomicU64::new(0),
+            shares: AtomicU64::new(pack([None; RESOURCES])),
+            unknown_work: AtomicU64::new(f64::NAN.to_bits()),
+            smooth_work: AtomicU32::new(f32::NAN.to_bits()),
+            report: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Takes a report in; `own` is what was sent there from here: requests in
+    /// flight and work accepted ever. Returns the smoothed shares and the work
+    /// as reported, those that can be believed.
+    pub(crate) fn take(
+        &self,
         report: &LoadReport,
-        before: Option<&Self>,
-        now: Instant,
-        expiry: Duration,
+        now: Moment,
         own: (u32, u64),
-    ) -> Self {
-        let before = before.filter(|before| now.saturating_duration_since(before.at) <= expiry);
-        let gain = before.map_or(1.0, |before| gain(now.saturating_duration_since(before.at)));
-        let shares = shares(report);
-        let active_work = report
+    ) -> (Shares, Option<f64>) {
+        let fresh = self.is_fresh(now);
+        let gain = if fresh { gain(self.age(now)) } else { 1.0 };
+        let (old_shares, old_work) = if fresh {
+            (self.known_shares(), self.known_work())
+        } else {
+            ([None; RESOURCES], None)
+        };
+        let mut shares = shares(report);
+        for (news, old) in shares.iter_mut().zip(old_shares) {
+            *news = mix(*news, old, gain);
+        }
+        let work = report
             .active_work()
             .filter(|work| (0.0..=ABSURD_WORK).contains(work));
-        Self {
-            at: now,
-            pressure: std::array::from_fn(|i| {
-                mix(shares[i], before.and_then(|old| old.pressure[i]), gain)
-            }),
-            active_work,
-            smooth_work: mix(active_work, before.and_then(|old| old.smooth_work), gain),
-            in_flight: own.0,
-            accepted: own.1,
-            report: Arc::new(report.clone()),
-        }
+        let smooth = mix(work, old_work, gain).unwrap_or(f64::NAN);
+        let unknown = work.unwrap_or(f64::NAN) - f64::from(own.0) - own.1 as f64;
+        self.report.store(Some(Arc::new(report.clone())));
+        // Relaxed: each word is complete in itself, see the module.
+        self.shares.store(pack(shares), Ordering::Relaxed);
+        self.smooth_work
+            .store((smooth as f32).to_bits(), Ordering::Relaxed);
+        self.unknown_work
+            .store(unknown.to_bits(), Ordering::Relaxed);
+        self.at.store(now.nanos() + 1, Ordering::Relaxed);
+        (shares, work)
     }
 
     /// Whether it is young enough to be believed.
     #[inline]
-    pub(crate) fn is_fresh(&self, now: Instant, expiry: Duration) -> bool {
-        now.saturating_duration_since(self.at) <= expiry
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        // Relaxed: as `take`.
+        self.at.load(Ordering::Relaxed) != 0 && self.age(now) <= EXPIRY
+    }
+
+    #[inline]
+    fn age(&self, now: Moment) -> Duration {
+        // Relaxed: as `take`.
+        let at = self.at.load(Ordering::Relaxed).saturating_sub(1);
+        Duration::from_nanos(now.nanos().saturating_sub(at))
+    }
+
+    #[inline]
+    fn known_shares(&self) -> Shares {
+        // Relaxed: as `take`.
+        unpack(self.shares.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn known_work(&self) -> Option<f64> {
+        // Relaxed: as `take`.
+        let work = f32::from_bits(self.smooth_work.load(Ordering::Relaxed));
+        (!work.is_nan()).then_some(f64::from(work))
+    }
+
+    /// Smoothed shares; none while the report is not believed.
+    #[inline]
+    pub(crate) fn shares(&self, now: Moment) -> Shares {
+        if self.is_fresh(now) {
+            self.known_shares()
+        } else {
+            [None; RESOURCES]
+        }
+    }
+
+    /// Reported work, smoothed.
+    #[inline]
+    pub(crate) fn smooth_work(&self, now: Moment) -> Option<f64> {
+        self.is_fresh(now).then(|| self.known_work()).flatten()
+    }
+
+    /// Work there now by the last report: what was reported, corrected by what
+    /// was sent from here since.
+    #[inline]
+    pub(crate) fn work(&self, now: Moment, own: impl FnOnce() -> (u32, u64)) -> Option<f64> {
+        // Relaxed: as `take`.
+        let unknown = f64::from_bits(self.unknown_work.load(Ordering::Relaxed));
+        if unknown.is_nan() || !self.is_fresh(now) {
+            return None;
+        }
+        let (in_flight, accepted) = own();
+        Some(unknown + f64::from(in_flight) + accepted as f64)
+    }
+
+    /// As it came, while it is fresh.
+    pub(crate) fn report(&self, now: Moment) -> Option<Arc<LoadReport>> {
+        self.report.load_full().filter(|_| self.is_fresh(now))
     }
 }
 
 /// The shares of a report, those that can be believed.
-fn shares(report: &LoadReport) -> [Option<f64>; RESOURCES] {
+fn shares(report: &LoadReport) -> Shares {
     [
         report.cpu_utilization,
         report.gpu_utilization(),
@@ -91,12 +179,47 @@ fn shares(report: &LoadReport) -> [Option<f64>; RESOURCES] {
 }
 
 fn gain(passed: Duration) -> f64 {
-    (1.0 - (-passed.as_secs_f64() / SMOOTH.as_secs_f64()).exp()).min(NEWS)
+    (1.0 - SMOOTH.keep(passed.as_secs_f64())).min(NEWS)
 }
 
 fn mix(news: Option<f64>, old: Option<f64>, gain: f64) -> Option<f64> {
     match (news, old) {
         (Some(news), Some(old)) => Some(old + (news - old) * gain),
         (news, _) => news,
+    }
+}
+
+const UNKNOWN: u16 = u16::MAX;
+const FULL: f64 = 65_534.0;
+
+fn pack(shares: Shares) -> u64 {
+    let bits = |share: Option<f64>| share.map_or(UNKNOWN, |share| (share * FULL).round() as u16);
+    shares
+        .iter()
+        .fold(0, |word, share| word << 16 | u64::from(bits(*share)))
+}
+
+#[inline]
+fn unpack(word: u64) -> Shares {
+    std::array::from_fn(|i| {
+        let bits = (word >> (16 * (RESOURCES - 1 - i))) as u16;
+        (bits != UNKNOWN).then(|| f64::from(bits) / FULL)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is unknown stays unknown, and what is known is kept to 1 in 100,000.
+        #[test]
+        fn shares_survive_their_word(shares in prop::array::uniform4(prop::option::of(0.0..=1.0f64))) {
+            for (before, after) in shares.iter().zip(unpack(pack(shares))) {
+                prop_assert_eq!(before.is_some(), after.is_some());
+                prop_assert!((before.unwrap_or(0.0) - after.unwrap_or(0.0)).abs() < 1e-5);
+            }
+        }
     }
 }

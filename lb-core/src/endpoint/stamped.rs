@@ -5,29 +5,49 @@ use std::{
     time::Duration,
 };
 
-/// A point in time relative to the pool's start, in steps of 2^16 ns (66 µs).
-/// Wraps after 78 hours; differences are taken modulo that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tick(pub(crate) u32);
+/// A point in time relative to the pool's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
 
-impl Tick {
+impl Moment {
+    #[inline]
     pub(crate) fn at(since_start: Duration) -> Self {
-        // Truncation is the wrap.
-        Self((since_start.as_nanos() >> 16) as u32)
+        let seconds = since_start.as_secs().wrapping_mul(1_000_000_000);
+        Self(seconds.wrapping_add(u64::from(since_start.subsec_nanos())))
     }
 
-    /// Time from `earlier` to `self`. A little backwards counts as none.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
-        let steps = self.0.wrapping_sub(earlier.0);
-        if steps > u32::MAX / 2 {
-            return Duration::ZERO;
-        }
-        Duration::from_nanos(u64::from(steps) << 16)
+    /// Nanoseconds since the start; enough for 584 years.
+    #[inline]
+    pub(crate) fn nanos(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn tick(self) -> Tick {
+        // Truncation is the wrap.
+        Tick((self.0 >> 16) as u32)
     }
 }
 
-/// A positive number and its tick. Lost updates are harmless here: each is one
-/// sample of many.
+/// The same in steps of 2^16 ns (66 µs). Wraps after 78 hours; differences are
+/// taken modulo that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tick(pub(crate) u32);
+
+/// Seconds per tick.
+const STEP: f64 = 65_536e-9;
+
+impl Tick {
+    /// Seconds from `earlier` to `self`. A little backwards counts as none.
+    #[inline]
+    pub(crate) fn seconds_since(self, earlier: Self) -> f64 {
+        // The wrap turns a little backwards into a negative number.
+        let steps = self.0.wrapping_sub(earlier.0) as i32;
+        f64::from(steps.max(0)) * STEP
+    }
+}
+
+/// A positive number and its tick.
 #[derive(Debug, Default)]
 pub(crate) struct Stamped(AtomicU64);
 
@@ -39,13 +59,22 @@ impl Stamped {
         unpack(self.0.load(Ordering::Relaxed))
     }
 
-    /// Replaces the value by what `change` makes of it. Tries again a few
-    /// times when another thread was faster, then lets the update go.
+    /// Replaces an average by what `change` makes of it. When two threads do so
+    /// at once one sample of many is lost, which is cheaper than to insist.
+    #[inline]
+    pub(crate) fn fold(&self, now: Tick, change: impl FnOnce(Option<(f64, Tick)>) -> f64) {
+        let new = pack(change(self.get()), now);
+        // Relaxed: the word is complete in itself.
+        self.0.store(new, Ordering::Relaxed);
+    }
+
+    /// Replaces a sum by what `change` makes of it; nothing is lost unless four
+    /// other threads were faster.
     pub(crate) fn update(&self, now: Tick, change: impl Fn(Option<(f64, Tick)>) -> f64) {
+        // Relaxed: as `fold`.
         let mut old = self.0.load(Ordering::Relaxed);
         for _ in 0..4 {
             let new = pack(change(unpack(old)), now);
-            // Relaxed: the word is complete in itself.
             match self
                 .0
                 .compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed)
@@ -60,11 +89,13 @@ impl Stamped {
 /// Bit 63 is the sign of the number; it is set to mark "written".
 const WRITTEN: u64 = 1 << 63;
 
+#[inline]
 fn pack(value: f64, tick: Tick) -> u64 {
     let bits = (value as f32).abs().to_bits();
     WRITTEN | (u64::from(bits) << 32) | u64::from(tick.0)
 }
 
+#[inline]
 fn unpack(word: u64) -> Option<(f64, Tick)> {
     if word & WRITTEN == 0 {
         return None;
@@ -81,14 +112,14 @@ mod tests {
     fn a_written_zero_is_not_the_same_as_nothing() {
         let cell = Stamped::default();
         assert_eq!(cell.get(), None);
-        cell.update(Tick(0), |_| 0.0);
+        cell.fold(Tick(0), |_| 0.0);
         assert_eq!(cell.get(), Some((0.0, Tick(0))));
     }
 
     #[test]
     fn ticks_survive_their_wrap() {
         let late = Tick(u32::MAX);
-        assert_eq!(Tick(1).since(late), Duration::from_nanos(2 << 16));
-        assert_eq!(late.since(Tick(1)), Duration::ZERO);
+        assert!((Tick(1).seconds_since(late) - 2.0 * STEP).abs() < 1e-12);
+        assert!(late.seconds_since(Tick(1)) <= 0.0);
     }
 }

@@ -8,52 +8,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 use crate::{
     breaker::{Circuit, Users},
     endpoint::{
-        Cause, Outcome, failure,
+        Cause, Outcome,
+        estimates::Estimates,
         fleet::{Fleet, remembered},
-        peak_ewma::{keep, mix},
-        reading::Reading,
-        stamped::{Stamped, Tick},
+        observers::Observers,
+        reading::{Reading, Shares},
+        stamped::{Moment, Stamped, Tick},
         traffic::{Refused, Traffic},
     },
     report::LoadReport,
 };
 
-/// Reports older than this are not believed any more.
-pub(crate) const REPORT_EXPIRY: Duration = Duration::from_secs(60);
-
-/// The less is known of an endpoint, the more it looks like this part of the
-/// fleet's average: better than average, or one once slow would never be tried
-/// again by a policy that takes the best.
-const CURIOSITY: f64 = 0.8;
-
 /// Counters and estimates of one endpoint. They live as long as the endpoint's
 /// incarnation and survive every change of weight, zone, policy or membership.
 ///
-/// The alignment keeps two endpoints off one pair of cache lines.
+/// The alignment keeps two endpoints off one pair of cache lines, and the order
+/// keeps what a pick looks at in the first.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub struct Stats {
     traffic: Traffic,
     /// Requests that are in flight although their answer began.
     answered: AtomicU32,
     /// When the endpoint last showed life, or work for it began.
     progress: AtomicU32,
-    peak: Stamped,
-    mean: Stamped,
-    samples: Stamped,
-    failures: Stamped,
+    estimates: Estimates,
+    fleet: Arc<Fleet>,
+    reading: Reading,
     accepted: Stamped,
     accepted_total: AtomicU64,
     failures_total: AtomicU64,
     available_since: AtomicU64,
-    reading: ArcSwapOption<Reading>,
-    fleet: Arc<Fleet>,
     pub(crate) idle: Notify,
     /// Taken once per answer while a breaker is on.
     circuit: Mutex<Circuit>,
@@ -66,16 +56,13 @@ impl Stats {
             traffic: Traffic::new(causes),
             answered: AtomicU32::new(0),
             progress: AtomicU32::new(0),
-            peak: Stamped::default(),
-            mean: Stamped::default(),
-            samples: Stamped::default(),
-            failures: Stamped::default(),
+            estimates: Estimates::default(),
+            fleet: Arc::clone(fleet),
+            reading: Reading::none(),
             accepted: Stamped::default(),
             accepted_total: AtomicU64::new(0),
             failures_total: AtomicU64::new(0),
             available_since: AtomicU64::new(0),
-            reading: ArcSwapOption::empty(),
-            fleet: Arc::clone(fleet),
             idle: Notify::new(),
             circuit: Mutex::default(),
             users: Users::default(),
@@ -115,6 +102,12 @@ impl Stats {
         self.failures_total.load(Ordering::Relaxed)
     }
 
+    /// Whether a request may come in now, as far as one look can tell.
+    #[inline]
+    pub(crate) fn is_open(&self, mask: u32, limit: u32) -> bool {
+        self.traffic.is_open(mask, limit)
+    }
+
     /// Counts one more request; with `timed` it also notes when the first of
     /// several began to wait.
     #[inline]
@@ -122,7 +115,7 @@ impl Stats {
         if let Some(now) = timed
             && self.waiting() == 0
         {
-            self.progressed(self.fleet.tick(now));
+            self.progressed(self.fleet.moment(now).tick());
         }
         match self.traffic.enter(mask, limit) {
             Ok(()) => true,
@@ -146,8 +139,14 @@ impl Stats {
     #[inline]
     fn wake_if(&self, wake: bool) {
         if wake {
-            self.idle.notify_waiters();
+            self.wake();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake(&self) {
+        self.idle.notify_waiters();
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -206,118 +205,94 @@ impl Stats {
         self.progress.store(tick.0, Ordering::Relaxed);
     }
 
-    /// Folds one outcome into all that is known. The answer began: from now on
-    /// the request is in flight, but nobody waits for it.
-    pub(crate) fn observe(&self, outcome: Outcome, latency: Duration, now: Instant) {
-        self.answer();
-        self.learn(outcome, latency, now);
-    }
-
-    /// One request's answer began.
+    /// One request's answer began: it is in flight from now on, but nobody waits for it.
+    #[inline]
     pub(crate) fn answer(&self) {
         // Relaxed: as `waiting`.
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether this outcome changes anything but response times.
+    #[inline]
+    pub(crate) fn is_news(&self, outcome: Outcome) -> bool {
+        self.estimates.is_news(outcome)
+    }
+
     /// Folds one outcome into what is known.
     pub(crate) fn learn(&self, outcome: Outcome, latency: Duration, now: Instant) {
-        let tick = self.fleet.tick(now);
-        match outcome {
-            Outcome::Cancelled => return self.observe_cancelled(latency.as_secs_f64(), tick),
-            Outcome::Accepted => self.accept(tick),
-            Outcome::Success => self.observe_latency(latency.as_secs_f64(), tick),
-            Outcome::Failure | Outcome::Overloaded => {
-                self.failures_total.fetch_add(1, Ordering::Relaxed);
-                // Failing fast is not fast.
-                let known = self.mean.get().map_or(0.0, |(mean, _)| mean);
-                self.observe_latency(latency.as_secs_f64().max(known), tick);
-            }
+        let tick = self.fleet.moment(now).tick();
+        if outcome == Outcome::Accepted {
+            self.accept(tick);
         }
-        self.progressed(tick);
-        let failed = outcome.is_failure();
-        self.failures.update(tick, |old| match old {
-            None => failure::after(0.0, failed, Duration::ZERO),
-            Some((share, at)) => failure::after(share, failed, tick.since(at)),
-        });
-    }
-
-    /// It would have taken at least this long: news only if that is more.
-    fn observe_cancelled(&self, seconds: f64, tick: Tick) {
-        if self.mean.get().is_some_and(|(mean, _)| seconds > mean) {
-            self.observe_latency(seconds, tick);
+        if outcome.is_failure() {
+            // Relaxed: a statistic.
+            self.failures_total.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn observe_latency(&self, seconds: f64, tick: Tick) {
-        let decay = self.fleet.latency_decay;
-        self.peak.update(tick, |old| match old {
-            None => seconds,
-            Some((estimate, at)) => mix(estimate, seconds, tick.since(at), decay),
-        });
-        let samples = |old: Option<(f64, Tick)>| {
-            old.map_or(0.0, |(n, at)| n * keep(tick.since(at), decay)) + 1.0
-        };
-        self.samples.update(tick, samples);
-        let n = self.samples.get().map_or(1.0, |(n, _)| n);
-        self.mean.update(tick, |old| {
-            old.map_or(seconds, |(mean, _)| mean + (seconds - mean) / n)
-        });
-        self.fleet.observe_latency(seconds, tick);
+        if outcome != Outcome::Cancelled {
+            self.progressed(tick);
+        }
+        let seconds = latency.as_secs_f64();
+        self.estimates.learn(outcome, seconds, tick, &self.fleet);
     }
 
     /// Response time in seconds as a peak-sensitive average, faded by the time
     /// since the last answer; `None` before the first.
     #[must_use]
-    #[inline]
     pub fn peak_latency_seconds(&self, now: Instant) -> Option<f64> {
-        let (estimate, at) = self.peak.get()?;
-        Some(estimate * keep(self.fleet.tick(now).since(at), self.fleet.latency_decay))
+        self.peak_at(self.fleet.moment(now))
+    }
+
+    #[inline]
+    pub(crate) fn peak_at(&self, now: Moment) -> Option<f64> {
+        self.estimates.peak_seconds(now.tick(), &self.fleet)
     }
 
     /// Expected response time in seconds: the own mean, drawn towards the
     /// fleet's the less is known of this one. `None` while nothing is known.
     #[must_use]
-    #[inline]
     pub fn expected_latency_seconds(&self, now: Instant) -> Option<f64> {
-        let fleet = self.fleet.latency_seconds()?;
-        let (Some((mean, _)), Some((n, at))) = (self.mean.get(), self.samples.get()) else {
-            return Some(fleet * CURIOSITY);
-        };
-        let n = n * keep(self.fleet.tick(now).since(at), self.fleet.latency_decay);
-        Some((mean * n + fleet * CURIOSITY) / (n + 1.0))
+        self.expected_at(self.fleet.moment(now))
+    }
+
+    #[inline]
+    pub(crate) fn expected_at(&self, now: Moment) -> Option<f64> {
+        self.estimates.expected_seconds(now.tick(), &self.fleet)
     }
 
     /// How long requests have been waiting here without any sign of life: a
     /// hung endpoint shows it though it never answers. Zero while none waits.
     #[must_use]
-    #[inline]
     pub fn silence_seconds(&self, now: Instant) -> f64 {
+        self.silence_at(self.fleet.moment(now))
+    }
+
+    #[inline]
+    pub(crate) fn silence_at(&self, now: Moment) -> f64 {
         if self.waiting() == 0 {
             return 0.0;
         }
-        let since = Tick(self.progress.load(Ordering::Relaxed));
-        self.fleet.tick(now).since(since).as_secs_f64()
+        // Relaxed: as `progressed`.
+        now.tick()
+            .seconds_since(Tick(self.progress.load(Ordering::Relaxed)))
     }
 
     /// Recent share of failures, `0.0..=1.0`, faded by time.
     #[must_use]
     pub fn failure_share(&self, now: Instant) -> f64 {
-        self.failures.get().map_or(0.0, |(share, at)| {
-            failure::faded(share, self.fleet.tick(now).since(at))
-        })
+        self.estimates.failure_share(self.fleet.moment(now).tick())
     }
 
     /// What recent failures multiply a score by; 1 for a well endpoint.
     #[must_use]
     #[inline]
     pub fn failure_factor(&self, now: Instant) -> f64 {
-        match self.failures.get() {
-            // Time only forgives: no need to look at the clock for a good share.
-            Some((share, at)) if share > failure::TOLERATED => {
-                failure::factor(failure::faded(share, self.fleet.tick(now).since(at)))
-            }
-            _ => 1.0,
-        }
+        self.estimates
+            .failure_factor(|| self.fleet.moment(now).tick())
+    }
+
+    #[inline]
+    pub(crate) fn failure_factor_at(&self, now: Moment) -> f64 {
+        self.estimates.failure_factor(|| now.tick())
     }
 
     // === work that outlives its request ===
@@ -332,70 +307,69 @@ impl Stats {
 
     /// Takes in a load report.
     pub(crate) fn report(&self, report: &LoadReport, now: Instant) {
-        let own = (
-            self.in_flight(),
-            self.accepted_total.load(Ordering::Relaxed),
-        );
-        let before = self.reading.load();
-        let reading = Reading::new(report, before.as_deref(), now, REPORT_EXPIRY, own);
-        let tick = self.fleet.tick(now);
-        for (resource, share) in reading.pressure.iter().enumerate() {
+        let now = self.fleet.moment(now);
+        let (shares, work) = self.reading.take(report, now, self.own_work());
+        for (resource, share) in shares.into_iter().enumerate() {
             if let Some(share) = share {
-                self.fleet.observe_pressure(resource, *share, tick);
+                self.fleet.observe_pressure(resource, share, now.tick());
             }
         }
-        if let Some(work) = reading.active_work {
-            self.fleet.observe_active_work(work, tick);
+        if let Some(work) = work {
+            self.fleet.observe_active_work(work, now.tick());
         }
-        self.reading.store(Some(Arc::new(reading)));
+    }
+
+    /// What was sent there from here: requests in flight, and work ever accepted.
+    #[inline]
+    fn own_work(&self) -> (u32, u64) {
+        // Relaxed: a statistic.
+        let accepted = self.accepted_total.load(Ordering::Relaxed);
+        (self.in_flight(), accepted)
     }
 
     /// The last report, while it is fresh enough to be believed.
     #[must_use]
     pub fn load_report(&self, now: Instant) -> Option<Arc<LoadReport>> {
-        self.with_reading(now, |reading| {
-            reading.map(|reading| Arc::clone(&reading.report))
-        })
+        self.reading.report(self.fleet.moment(now))
     }
 
-    /// Runs `read` on the last report if it is fresh.
+    /// Reported shares of each resource, smoothed.
     #[inline]
-    pub(crate) fn with_reading<R>(
-        &self,
-        now: Instant,
-        read: impl FnOnce(Option<&Reading>) -> R,
-    ) -> R {
-        let reading = self.reading.load();
-        read(
-            reading
-                .as_deref()
-                .filter(|reading| reading.is_fresh(now, REPORT_EXPIRY)),
-        )
+    pub(crate) fn reported_shares(&self, now: Moment) -> Shares {
+        self.reading.shares(now)
+    }
+
+    /// Reported work, smoothed.
+    #[inline]
+    pub(crate) fn reported_work(&self, now: Moment) -> Option<f64> {
+        self.reading.smooth_work(now)
     }
 
     /// Units of work here now, whoever sent them: what was reported, corrected
     /// by what was sent since; never less than what is in flight from here.
     #[must_use]
-    #[inline]
     pub fn work(&self, now: Instant) -> f64 {
+        self.work_at(self.fleet.moment(now))
+    }
+
+    #[inline]
+    pub(crate) fn work_at(&self, now: Moment) -> f64 {
         let in_flight = f64::from(self.in_flight());
-        let known = self.with_reading(now, |reading| {
-            let reading = reading?;
-            let accepted = self
-                .accepted_total
-                .load(Ordering::Relaxed)
-                .saturating_sub(reading.accepted);
-            let newer = in_flight - f64::from(reading.in_flight);
-            Some(reading.active_work? + accepted as f64 + newer)
-        });
+        let known = self.reading.work(now, || self.own_work());
         let work = known.unwrap_or_else(|| {
-            let accepted = remembered(self.accepted.get(), self.fleet.tick(now));
+            let accepted = remembered(self.accepted.get(), now.tick());
             self.fleet.active_work().max(accepted) + in_flight
         });
         work.max(in_flight)
     }
 
+    #[inline]
     pub(crate) fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    #[inline]
+    pub(crate) fn observers(&self) -> &Observers {
+        &self.fleet.observers
     }
 }

@@ -62,6 +62,14 @@ impl Traffic {
         causes(self.0.load(Ordering::Relaxed))
     }
 
+    /// Whether [`enter`](Self::enter) would let a request in.
+    #[inline]
+    pub(crate) fn is_open(&self, mask: u32, limit: u32) -> bool {
+        // Relaxed: as `causes`.
+        let word = self.0.load(Ordering::Relaxed);
+        causes(word) & mask == 0 && in_flight(word) < limit
+    }
+
     /// Counts one more request, unless one of the causes in `mask` stands
     /// against it or `limit` requests are in flight already.
     ///
@@ -140,59 +148,4 @@ mod tests {
 }
 
 #[cfg(all(test, lb_loom))]
-mod loom_tests {
-    use super::*;
-    use loom::{sync::Arc, thread};
-
-    /// A drain that saw the endpoint idle is never followed by a request.
-    #[test]
-    fn no_request_slips_in_after_a_drain_saw_it_idle() {
-        loom::model(|| {
-            let traffic = Arc::new(Traffic::new(0));
-            let picker = thread::spawn({
-                let traffic = Arc::clone(&traffic);
-                move || traffic.enter(u32::MAX, 9).is_ok()
-            });
-            traffic.set(1, true);
-            let idle = traffic.is_idle();
-            let entered = picker.join().expect("the picker does not panic");
-            assert!(
-                !(idle && entered),
-                "a request entered an endpoint that was reported as drained"
-            );
-        });
-    }
-
-    /// Of two requests for one place exactly one or none enters, never both.
-    #[test]
-    fn the_limit_holds_between_two_threads() {
-        loom::model(|| {
-            let traffic = Arc::new(Traffic::new(0));
-            let other = thread::spawn({
-                let traffic = Arc::clone(&traffic);
-                move || traffic.enter(u32::MAX, 1).is_ok()
-            });
-            let mine = traffic.enter(u32::MAX, 1).is_ok();
-            let theirs = other.join().expect("the other does not panic");
-            assert!(!(mine && theirs));
-            assert_eq!(traffic.in_flight(), u32::from(mine) + u32::from(theirs));
-        });
-    }
-
-    /// Whoever leaves last while a drain looks: the drain sees it idle or is told.
-    #[test]
-    fn a_drain_is_never_left_waiting() {
-        loom::model(|| {
-            let traffic = Arc::new(Traffic::new(0));
-            assert!(traffic.enter(u32::MAX, 9).is_ok());
-            let leaver = thread::spawn({
-                let traffic = Arc::clone(&traffic);
-                move || traffic.leave()
-            });
-            traffic.set(1, true);
-            let idle = traffic.is_idle();
-            let told = leaver.join().expect("the leaver does not panic");
-            assert!(idle || told, "nobody would wake the drain");
-        });
-    }
-}
+mod loom_tests;

@@ -74,54 +74,81 @@ impl Draw {
         cx: &PickCx<'_>,
         load: impl Fn(usize) -> f64,
     ) -> Option<usize> {
-        let mut state = cx.random;
-        let first = self.admitted(candidates, cx, &mut state, None)?;
-        match self.admitted(candidates, cx, &mut state, Some(first)) {
-            Some(second) if load(second) < load(first) => Some(second),
-            _ => Some(first),
+        let gate = candidates.gate(cx);
+        let (first, second) = match self.two(candidates, cx.random) {
+            Some((first, second)) if gate.admits(first) && gate.admits(second) => (first, second),
+            _ => self.two_admitted(candidates, cx)?,
+        };
+        if first != second && load(second) < load(first) {
+            Some(second)
+        } else {
+            Some(first)
         }
     }
 
+    /// Two different endpoints in one step; with weights only if luck has it.
+    #[inline]
+    fn two(&self, candidates: &Candidates, random: u64) -> Option<(usize, usize)> {
+        if self.slots.is_some() {
+            let mut state = random;
+            let first = self.one(candidates, &mut state)?;
+            let second = self.one(candidates, &mut state)?;
+            return (first != second).then_some((first, second));
+        }
+        let available = candidates.available();
+        let others = available
+            .len()
+            .checked_sub(1)
+            .filter(|others| *others > 0)?;
+        let first = below((random >> 32) as u32, available.len());
+        let second = below(random as u32, others);
+        // Whoever comes after the first moved up by one.
+        let second = second + usize::from(second >= first);
+        Some((
+            *available.get(first)? as usize,
+            *available.get(second)? as usize,
+        ))
+    }
+
+    /// The same, trying again; twice the same endpoint if there is no other.
+    #[cold]
+    fn two_admitted(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<(usize, usize)> {
+        let mut state = cx.random;
+        let first = self.admitted(candidates, cx, &mut state, None)?;
+        let second = self.admitted(candidates, cx, &mut state, Some(first));
+        Some((first, second.unwrap_or(first)))
+    }
+
     /// Up to `K` different endpoints that admit the request: all of them if
-    /// there are no more than `K`. In random order, the first by weight.
+    /// there are no more than `K`, else drawn by weight.
     #[inline]
     pub(crate) fn several<const K: usize>(
         &self,
         candidates: &Candidates,
         cx: &PickCx<'_>,
     ) -> Drawn<K> {
-        let mut state = cx.random;
+        let available = candidates.available();
+        let gate = candidates.gate(cx);
         let mut drawn = Drawn {
             indices: [0; K],
             len: 0,
+            all: available.len() <= K,
         };
-        let available = candidates.available();
-        if available.len() > K {
-            for _ in 0..2 * K {
-                let Some(index) = self.one(candidates, &mut state) else {
-                    break;
-                };
-                if drawn.len < K && candidates.admits(index, cx) {
-                    drawn.add(index);
+        if drawn.all {
+            for index in available {
+                if gate.admits(*index as usize) {
+                    drawn.add(*index as usize);
                 }
             }
             return drawn;
         }
-        if let Some(first) = self.one(candidates, &mut state)
-            && candidates.admits(first, cx)
-        {
-            drawn.add(first);
-        }
-        let fixed = drawn.len;
-        for index in available {
-            if candidates.admits(*index as usize, cx) {
-                drawn.add(*index as usize);
-                // Shuffled as it grows (Fisher and Yates, inside out).
-                let last = drawn.len - 1;
-                if last >= fixed {
-                    let other = fixed + below(next_bits(&mut state), drawn.len - fixed);
-                    drawn.indices.swap(last, other);
-                }
+        let mut state = cx.random;
+        for _ in 0..2 * K {
+            let Some(index) = self.one(candidates, &mut state) else {
+                break;
+            };
+            if drawn.len < K && !drawn.as_slice().contains(&index) && gate.admits(index) {
+                drawn.add(index);
             }
         }
         drawn
@@ -136,9 +163,10 @@ impl Draw {
         but: Option<usize>,
     ) -> Option<usize> {
         const ATTEMPTS: usize = 5;
+        let gate = candidates.gate(cx);
         (0..ATTEMPTS)
             .filter_map(|_| self.one(candidates, state))
-            .find(|index| Some(*index) != but && candidates.admits(*index, cx))
+            .find(|index| Some(*index) != but && gate.admits(*index))
     }
 }
 
@@ -147,32 +175,91 @@ impl Draw {
 pub(crate) struct Drawn<const K: usize> {
     indices: [usize; K],
     len: usize,
+    /// Nobody was left to chance: they stand in their order, not in a drawn one.
+    all: bool,
 }
 
 impl<const K: usize> Drawn<K> {
+    #[inline]
     fn add(&mut self, index: usize) {
-        if !self.as_slice().contains(&index) {
-            self.indices[self.len] = index;
+        if let Some(place) = self.indices.get_mut(self.len) {
+            *place = index;
             self.len += 1;
         }
     }
 
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[usize] {
         &self.indices[..self.len]
     }
 
-    /// The one with the lowest score; the first drawn wins a tie.
+    /// One of them by chance.
     #[inline]
-    pub(crate) fn least(&self, score: impl Fn(usize) -> f64) -> Option<usize> {
-        let mut best = None;
-        let mut least = f64::INFINITY;
+    pub(crate) fn one(&self, random: u64) -> Option<usize> {
+        let at = below((random >> 32) as u32, self.len);
+        self.as_slice().get(at).copied()
+    }
+
+    /// The one with the lowest score. Of equals the first drawn wins, or if all
+    /// take part each as often as its weight says.
+    #[inline]
+    pub(crate) fn least(
+        &self,
+        candidates: &Candidates,
+        cx: &PickCx<'_>,
+        score: impl Fn(usize) -> f64,
+    ) -> Option<usize> {
+        let mut best = Least::new(cx.random);
         for index in self.as_slice() {
-            let score = score(*index);
-            if score < least || best.is_none() {
-                (best, least) = (Some(*index), score);
+            let weight = if self.all {
+                candidates.weight(*index)
+            } else {
+                0
+            };
+            best.offer(*index, score(*index), weight);
+        }
+        best.index()
+    }
+}
+
+/// The least of several, found in one pass; of equals each by its weight.
+#[derive(Debug)]
+pub(crate) struct Least {
+    best: Option<usize>,
+    least: f64,
+    tied: f64,
+    state: u64,
+}
+
+impl Least {
+    #[inline]
+    pub(crate) fn new(random: u64) -> Self {
+        Self {
+            best: None,
+            least: f64::INFINITY,
+            tied: 0.0,
+            state: random,
+        }
+    }
+
+    /// One more; with weight 0 it takes no part in a tie.
+    #[inline]
+    pub(crate) fn offer(&mut self, index: usize, score: f64, weight: u32) {
+        let weight = f64::from(weight);
+        if score < self.least || self.best.is_none() {
+            (self.best, self.least, self.tied) = (Some(index), score, weight);
+        } else if score <= self.least && weight > 0.0 {
+            self.tied += weight;
+            // Replaces the best so far with probability weight / tied.
+            if f64::from(next_bits(&mut self.state)) * self.tied < weight * 4_294_967_296.0 {
+                self.best = Some(index);
             }
         }
-        best
+    }
+
+    #[inline]
+    pub(crate) fn index(&self) -> Option<usize> {
+        self.best
     }
 }
 

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use crate::{
     candidates::Candidates,
     error::ConfigError,
-    pick::{PickCx, Picker, next_bits},
-    policy::{Policy, draw::Draw},
+    pick::{PickCx, Picker},
+    policy::{
+        Policy,
+        draw::{Draw, Least},
+    },
 };
 
 /// The endpoint with the fewest requests in flight for its weight.
@@ -27,6 +30,8 @@ pub struct LeastRequest {
     pub scan_up_to: usize,
     /// Recent failures count against an endpoint. Default: `true`.
     pub failure_aware: bool,
+    /// Work that outlives its request counts as well. Default: `false`.
+    pub active_work: bool,
 }
 
 impl Default for LeastRequest {
@@ -34,6 +39,7 @@ impl Default for LeastRequest {
         Self {
             scan_up_to: 32,
             failure_aware: true,
+            active_work: false,
         }
     }
 }
@@ -51,6 +57,17 @@ impl LeastRequest {
     #[must_use]
     pub fn failure_aware(mut self, aware: bool) -> Self {
         self.failure_aware = aware;
+        self
+    }
+
+    /// Whether work that outlives its request (answered 202, or reported as
+    /// `active_work`) counts like requests in flight, until a report or a minute
+    /// says that it ended. Default: `false`. Several gateways that follow the
+    /// same reports to the letter go to the same endpoint: then
+    /// [`ResourceBased`](super::ResourceBased) is better.
+    #[must_use]
+    pub fn active_work(mut self, counts: bool) -> Self {
+        self.active_work = counts;
         self
     }
 }
@@ -84,7 +101,11 @@ impl LeastRequestPicker {
     #[inline]
     fn load(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
         let stats = candidates.stats(index);
-        let load = f64::from(stats.in_flight()) / f64::from(candidates.weight(index));
+        let load = if self.config.active_work {
+            stats.work(cx.now) / f64::from(candidates.weight(index))
+        } else {
+            candidates.by_weight(stats.in_flight(), index)
+        };
         if self.config.failure_aware {
             load + stats.failure_factor(cx.now) - 1.0
         } else {
@@ -94,26 +115,16 @@ impl LeastRequestPicker {
 
     /// The least loaded of all; of equals each by its weight.
     fn scan(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
-        let mut state = cx.random;
-        let (mut best, mut least, mut tied) = (None, f64::INFINITY, 0.0);
+        let gate = candidates.gate(cx);
+        let mut best = Least::new(cx.random);
         for index in candidates.available() {
             let index = *index as usize;
-            if !candidates.admits(index, cx) {
-                continue;
-            }
-            let load = self.load(candidates, cx, index);
-            let weight = f64::from(candidates.weight(index));
-            if load < least {
-                (best, least, tied) = (Some(index), load, weight);
-            } else if load <= least {
-                tied += weight;
-                // Replace the best so far with probability weight / tied.
-                if f64::from(next_bits(&mut state)) * tied < weight * 4_294_967_296.0 {
-                    best = Some(index);
-                }
+            if gate.admits(index) {
+                let load = self.load(candidates, cx, index);
+                best.offer(index, load, candidates.weight(index));
             }
         }
-        best
+        best.index()
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     candidates::Candidates,
+    endpoint::stamped::Moment,
     pick::{PickCx, Picker},
     policy::{Policy, draw::Draw},
 };
@@ -73,17 +74,17 @@ struct ResponseTimePicker {
 
 impl ResponseTimePicker {
     #[inline]
-    fn cost(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
+    fn cost(&self, candidates: &Candidates, now: Moment, index: usize) -> f64 {
         let stats = candidates.stats(index);
-        let seconds = match stats.peak_latency_seconds(cx.now) {
+        let seconds = match stats.peak_at(now) {
             Some(seconds) => seconds,
             None if stats.waiting() == 0 => stats.fleet().latency_seconds().unwrap_or(1.0),
             None => stats.fleet().latency_seconds().unwrap_or(1.0) * UNPROVEN,
         };
-        let seconds = seconds.max(stats.silence_seconds(cx.now));
-        let queue = f64::from(stats.in_flight()) / f64::from(candidates.weight(index)) + 1.0;
+        let seconds = seconds.max(stats.silence_at(now));
+        let queue = candidates.by_weight(stats.in_flight(), index) + 1.0;
         let factor = if self.config.failure_aware {
-            stats.failure_factor(cx.now)
+            stats.failure_factor_at(now)
         } else {
             1.0
         };
@@ -93,13 +94,14 @@ impl ResponseTimePicker {
 
 impl Picker for ResponseTimePicker {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+        let now = candidates.moment(cx);
         self.draw
-            .better_of_two(candidates, cx, |index| self.cost(candidates, cx, index))
+            .better_of_two(candidates, cx, |index| self.cost(candidates, now, index))
             .or_else(|| candidates.any(cx))
     }
 
     fn score(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> Option<f64> {
-        Some(self.cost(candidates, cx, index))
+        Some(self.cost(candidates, candidates.moment(cx), index))
     }
 
     fn times_requests(&self) -> bool {

@@ -7,6 +7,7 @@ use std::sync::{
 
 use crate::{
     candidates::Candidates,
+    endpoint::stamped::Moment,
     error::ConfigError,
     pick::{PickCx, Picker, next_bits},
     policy::{
@@ -93,9 +94,9 @@ struct PrequalPicker {
 
 impl PrequalPicker {
     #[inline]
-    fn factor(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
+    fn factor(&self, candidates: &Candidates, now: Moment, index: usize) -> f64 {
         if self.config.failure_aware {
-            candidates.stats(index).failure_factor(cx.now)
+            candidates.stats(index).failure_factor_at(now)
         } else {
             1.0
         }
@@ -103,42 +104,47 @@ impl PrequalPicker {
 
     /// Requests in flight by weight; failures count as such.
     #[inline]
-    fn load(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
-        let in_flight = f64::from(candidates.stats(index).in_flight());
-        in_flight / f64::from(candidates.weight(index)) + self.factor(candidates, cx, index) - 1.0
+    fn load(&self, candidates: &Candidates, now: Moment, index: usize) -> f64 {
+        let in_flight = candidates.stats(index).in_flight();
+        candidates.by_weight(in_flight, index) + self.factor(candidates, now, index) - 1.0
     }
 
     /// Cold ones by their answer time, all of them before any hot one.
     #[inline]
-    fn rank(&self, candidates: &Candidates, cx: &PickCx<'_>, hot: f64, index: usize) -> f64 {
+    fn rank(&self, candidates: &Candidates, now: Moment, hot: f64, index: usize) -> f64 {
         const HOT: f64 = 1e9;
-        let load = self.load(candidates, cx, index);
+        let load = self.load(candidates, now, index);
         if load > hot {
             return HOT + load;
         }
         let stats = candidates.stats(index);
-        let expected = stats.expected_latency_seconds(cx.now).unwrap_or(0.0);
-        expected.max(stats.silence_seconds(cx.now)) * self.factor(candidates, cx, index)
+        let expected = stats.expected_at(now).unwrap_or(0.0);
+        expected.max(stats.silence_at(now)) * self.factor(candidates, now, index)
     }
 }
 
 impl Picker for PrequalPicker {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let drawn: Drawn<CHOICES> = self.draw.several(candidates, cx);
-        let Some(first) = drawn.as_slice().first().copied() else {
+        let mut state = cx.random;
+        let lot = next_bits(&mut state);
+        let Some(any) = drawn.one(state) else {
             return candidates.any(cx);
         };
+        let now = candidates.moment(cx);
         let hot = self.threshold.get();
-        let mut state = cx.random;
-        if !cx.is_peek() && next_bits(&mut state).is_multiple_of(LEARN_ONE_IN) {
+        if !cx.is_peek() && lot.is_multiple_of(LEARN_ONE_IN) {
             self.threshold
-                .learn(self.load(candidates, cx, first), self.config.quantile);
+                .learn(self.load(candidates, now, any), self.config.quantile);
         }
-        drawn.least(|index| self.rank(candidates, cx, hot, index))
+        drawn.least(candidates, cx, |index| {
+            self.rank(candidates, now, hot, index)
+        })
     }
 
     fn score(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> Option<f64> {
-        Some(self.rank(candidates, cx, self.threshold.get(), index))
+        let now = candidates.moment(cx);
+        Some(self.rank(candidates, now, self.threshold.get(), index))
     }
 
     fn times_requests(&self) -> bool {

@@ -26,7 +26,8 @@ use crate::{
     candidates::Candidates,
     endpoint::{
         Stats,
-        reading::{RESOURCES, Reading},
+        reading::{RESOURCES, Shares},
+        stamped::Moment,
     },
     error::ConfigError,
     pick::{PickCx, Picker},
@@ -175,7 +176,7 @@ impl ResourcePicker {
     /// How much of the load is work that outlives its request: accepted lately
     /// per endpoint, against requests that wait.
     #[inline]
-    fn mix(&self, candidates: &Candidates, cx: &PickCx<'_>, among: &[usize]) -> Mix {
+    fn mix(&self, candidates: &Candidates, now: Moment, among: &[usize]) -> Mix {
         let plain = Mix {
             work_share: 0.0,
             mean_work: 0.0,
@@ -183,7 +184,7 @@ impl ResourcePicker {
         let Some(first) = among.first() else {
             return plain;
         };
-        let accepted = candidates.stats(*first).fleet().accepted(cx.now);
+        let accepted = candidates.stats(*first).fleet().accepted(now);
         if accepted <= 0.0 {
             return plain;
         }
@@ -199,44 +200,41 @@ impl ResourcePicker {
         let waiting = mean(&|stats| f64::from(stats.waiting()));
         Mix {
             work_share: accepted / (accepted + waiting),
-            mean_work: mean(&|stats| stats.work(cx.now)),
+            mean_work: mean(&|stats| stats.work_at(now)),
         }
     }
 
     #[inline]
-    fn cost(&self, candidates: &Candidates, cx: &PickCx<'_>, mix: Mix, index: usize) -> f64 {
+    fn cost(&self, candidates: &Candidates, now: Moment, mix: Mix, index: usize) -> f64 {
         let stats = candidates.stats(index);
-        let weight = f64::from(candidates.weight(index));
         let mut cost = 0.0;
         if mix.work_share < 1.0 {
-            let queue = f64::from(stats.waiting()) / weight + 1.0;
-            cost += (1.0 - mix.work_share) * slowness(stats, cx) * queue;
+            let queue = candidates.by_weight(stats.waiting(), index) + 1.0;
+            cost += (1.0 - mix.work_share) * slowness(stats, now) * queue;
         }
         if mix.work_share > 0.0 {
-            let work = (stats.work(cx.now) / weight + 1.0) / (mix.mean_work + 1.0);
+            let weight = f64::from(candidates.weight(index));
+            let work = (stats.work_at(now) / weight + 1.0) / (mix.mean_work + 1.0);
             cost += mix.work_share * work;
         }
         let factor = if self.config.failure_aware {
-            stats.failure_factor(cx.now)
+            stats.failure_factor_at(now)
         } else {
             1.0
         };
-        cost * factor * (1.0 + self.pressure(stats, cx))
+        cost * factor * (1.0 + self.pressure(stats, now))
     }
 
     /// How full the endpoint is by its reports: 0 to 1.
     #[inline]
-    fn pressure(&self, stats: &Stats, cx: &PickCx<'_>) -> f64 {
-        stats.with_reading(cx.now, |reading| {
-            let known = |resource: usize| {
-                let share = reading.and_then(|reading| reading.pressure[resource]);
-                share.or_else(|| stats.fleet().pressure(resource))
-            };
-            let shares = (0..RESOURCES)
-                .map(known)
-                .chain([work_pressure(stats, reading)]);
-            self.combine(shares.zip(self.weights))
-        })
+    fn pressure(&self, stats: &Stats, now: Moment) -> f64 {
+        let fleet = stats.fleet();
+        let mut shares: Shares = stats.reported_shares(now);
+        for (resource, share) in shares.iter_mut().enumerate() {
+            *share = share.or_else(|| fleet.pressure(resource));
+        }
+        let work = work_pressure(stats, now);
+        self.combine(shares.into_iter().chain([work]).zip(self.weights))
     }
 
     #[inline]
@@ -258,9 +256,9 @@ impl ResourcePicker {
 
 /// Reported work against the fleet's: one half is the average.
 #[inline]
-fn work_pressure(stats: &Stats, reading: Option<&Reading>) -> Option<f64> {
+fn work_pressure(stats: &Stats, now: Moment) -> Option<f64> {
     let fleet = stats.fleet().active_work();
-    match reading.and_then(|reading| reading.smooth_work) {
+    match stats.reported_work(now) {
         Some(work) if work + fleet > 0.0 => Some(work / (work + fleet)),
         Some(_) => Some(0.5),
         None => (fleet > 0.0).then_some(0.5),
@@ -269,25 +267,25 @@ fn work_pressure(stats: &Stats, reading: Option<&Reading>) -> Option<f64> {
 
 /// Answer time relative to the fleet's; 1 while nothing is known.
 #[inline]
-fn slowness(stats: &Stats, cx: &PickCx<'_>) -> f64 {
-    let (Some(fleet), Some(own)) = (
-        stats.fleet().latency_seconds(),
-        stats.expected_latency_seconds(cx.now),
-    ) else {
+fn slowness(stats: &Stats, now: Moment) -> f64 {
+    let (Some(fleet), Some(own)) = (stats.fleet().latency_seconds(), stats.expected_at(now)) else {
         return 1.0;
     };
     if fleet <= 0.0 {
         return 1.0;
     }
-    (own.max(stats.silence_seconds(cx.now)) / fleet).clamp(1.0 / SLOWEST, SLOWEST)
+    (own.max(stats.silence_at(now)) / fleet).clamp(1.0 / SLOWEST, SLOWEST)
 }
 
 impl Picker for ResourcePicker {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let drawn: Drawn<CHOICES> = self.draw.several(candidates, cx);
-        let mix = self.mix(candidates, cx, drawn.as_slice());
+        let now = candidates.moment(cx);
+        let mix = self.mix(candidates, now, drawn.as_slice());
         drawn
-            .least(|index| self.cost(candidates, cx, mix, index))
+            .least(candidates, cx, |index| {
+                self.cost(candidates, now, mix, index)
+            })
             .or_else(|| candidates.any(cx))
     }
 
@@ -297,7 +295,9 @@ impl Picker for ResourcePicker {
             .iter()
             .map(|index| *index as usize)
             .collect();
-        Some(self.cost(candidates, cx, self.mix(candidates, cx, &all), index))
+        let now = candidates.moment(cx);
+        let mix = self.mix(candidates, now, &all);
+        Some(self.cost(candidates, now, mix, index))
     }
 
     fn times_requests(&self) -> bool {

@@ -16,7 +16,8 @@ use crate::{
 /// for 0; see [`WeightedRoundRobin`](super::WeightedRoundRobin).
 ///
 /// The turn goes over the available endpoints only, so that nobody inherits an
-/// unavailable neighbour's share. O(1).
+/// unavailable neighbour's share; a second try of a request goes to anybody else
+/// by chance and takes no turn, so that retries do not bend the shares. O(1).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -66,10 +67,14 @@ impl Turn {
 
 impl Picker for Turn {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+        // A second try is by chance: it must not use up somebody's turn.
+        if !cx.tried.is_empty() {
+            return candidates.any(cx);
+        }
         let available = candidates.available();
         let turn = self.take(cx).checked_rem(available.len() as u32)?;
-        let index = available[turn as usize] as usize;
-        if candidates.admits(index, cx) {
+        let index = *available.get(turn as usize)? as usize;
+        if candidates.gate(cx).admits(index) {
             Some(index)
         } else {
             candidates.any(cx)

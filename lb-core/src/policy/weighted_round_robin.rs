@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     candidates::Candidates,
-    pick::{PickCx, Picker},
+    pick::{PickCx, Picker, next_bits},
     policy::{Policy, round_robin::Turn},
 };
 
@@ -18,7 +18,8 @@ const LONGEST_CYCLE: u64 = 4096;
 /// While the weights, reduced by their common divisor, sum to no more than
 /// 4096 the cycle is exact. Larger ones are strided (gRPC's static stride
 /// scheduler): exact over 65,535 rounds, smooth within. Both are O(1) per pick
-/// and start at a random place. A weight of 0 takes nothing.
+/// and start at a random place. A weight of 0 takes nothing. A second try of a
+/// request goes to anybody else by weight and takes no turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -55,25 +56,46 @@ struct WeightedPicker {
     turn: Turn,
 }
 
-impl Picker for WeightedPicker {
-    fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+impl WeightedPicker {
+    /// Whose turn it is. Half of all turns of a stride are accepted at least when
+    /// weights are alike; under extreme ones the search is cut short.
+    #[inline]
+    fn whose(&self, mut turn: impl FnMut() -> u32) -> Option<usize> {
         let place = match &self.schedule {
             Schedule::Cycle(cycle) => {
-                let turn = self.turn.take(cx).checked_rem(cycle.len() as u32)?;
-                cycle[turn as usize] as usize
+                let turn = turn().checked_rem(cycle.len() as u32)?;
+                *cycle.get(turn as usize)? as usize
             }
-            Schedule::Stride(scaled) => {
-                // Half of all turns are accepted at least when weights are alike;
-                // under extreme ones the search is cut short.
-                let find = |turn| strides(scaled, turn);
-                (0..64).find_map(|_| find(self.turn.take(cx))).unwrap_or(0)
-            }
+            Schedule::Stride(scaled) => (0..64)
+                .find_map(|_| strides(scaled, turn()))
+                .unwrap_or_default(),
         };
-        let index = *self.owners.get(place)? as usize;
-        if candidates.admits(index, cx) {
+        Some(*self.owners.get(place)? as usize)
+    }
+
+    /// Somebody by weight, without using up a turn: for second tries, and for
+    /// those whose turn is at an endpoint that cannot take them.
+    #[cold]
+    fn by_chance(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+        const ATTEMPTS: usize = 8;
+        let mut state = cx.random;
+        (0..ATTEMPTS)
+            .filter_map(|_| self.whose(|| next_bits(&mut state)))
+            .find(|index| candidates.admits(*index, cx))
+            .or_else(|| candidates.any(cx))
+    }
+}
+
+impl Picker for WeightedPicker {
+    fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+        if !cx.tried.is_empty() {
+            return self.by_chance(candidates, cx);
+        }
+        let index = self.whose(|| self.turn.take(cx))?;
+        if candidates.gate(cx).admits(index) {
             Some(index)
         } else {
-            candidates.any(cx)
+            self.by_chance(candidates, cx)
         }
     }
 

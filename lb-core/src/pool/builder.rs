@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use futures_core::Stream;
 use tower::discover::Discover;
 
@@ -15,16 +15,17 @@ use crate::{
     breaker::{CircuitBreaker, Circuits, Gauges, UpstreamLimits},
     candidates::Rules,
     clock,
-    endpoint::{EndpointSpec, Fleet, Observer},
+    endpoint::{EndpointSpec, Fleet, Observer, observers::Observers},
     error::ConfigError,
     health::HealthCheck,
     outlier::OutlierDetection,
     policy::{Policy, PolicyConfig},
     pool::{
-        Change, Pool, Shared, WeakPool,
+        Pool, WeakPool,
+        current::Current,
         discover::Collect,
-        lease::Observers,
         members::Members,
+        shared::{Change, Shared},
         snapshot::Snapshot,
         watch::{Sets, Watcher},
     },
@@ -187,12 +188,7 @@ impl PoolBuilder {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.policy.check()?;
-        if !(0.0..=1.0).contains(&self.rules.panic_threshold) {
-            return Err(ConfigError::Range {
-                what: "panic_threshold",
-                must: "a share from 0 to 1",
-            });
-        }
+        self.rules.check()?;
         self.limits.check()
     }
 
@@ -207,23 +203,17 @@ impl PoolBuilder {
         }
         self.check()?;
         let start = clock::now();
-        let fleet = Arc::new(Fleet::new(start, self.latency_decay));
+        let fleet = Arc::new(Fleet::new(start, self.latency_decay, self.observers));
         let mut members = Members::default();
         members.replace(self.specs, &fleet, start)?;
         let snapshot = Snapshot::build(Arc::default(), self.rules, &self.policy, None);
-        let change = Change {
-            policy: self.policy,
-            members,
-            shadow: None,
-        };
+        let change = Change::new(self.policy, members, self.rules);
         let shared = Arc::new_cyclic(|shared| Shared {
             gauges: Gauges::new(&self.name, self.limits),
             circuits: Circuits::new(WeakPool::new(shared)),
             name: self.name,
-            snapshot: ArcSwap::from_pointee(snapshot),
-            observers: Arc::new(self.observers),
+            current: Current::new(snapshot),
             fleet,
-            rules: self.rules,
             change: Mutex::new(change),
             extras: self.extras,
             settings: Mutex::default(),

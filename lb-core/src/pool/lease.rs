@@ -2,21 +2,13 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-
 use crate::{
     breaker::{Slot, Trial},
-    endpoint::{Endpoint, Observation, Observer, Outcome},
-    observe,
-    pool::shadow::ShadowLease,
+    endpoint::{Endpoint, Observation, Outcome},
+    pool::{current::Handle, shadow::ShadowLease},
     report::LoadReport,
 };
 
@@ -25,12 +17,15 @@ use crate::{
 /// count correctly. Move it into the response body or the tunnel.
 #[must_use = "the request stops counting when this is dropped"]
 pub struct Lease {
-    pub(super) endpoint: Arc<Endpoint>,
+    endpoint: Handle,
     started: Instant,
+    /// Response times are to be learned of this request.
+    timed: bool,
     recorded: bool,
-    observers: Option<Arc<Observers>>,
-    shadow: Option<ShadowLease>,
-    /// Rare: only trials, and requests of an upstream with a limit, have one.
+    /// Counted as answered, see [`Stats::waiting`](crate::endpoint::Stats::waiting).
+    answered: bool,
+    /// Rare: only trials, and requests of an upstream with a limit or of a pool with a
+    /// shadow, have one.
     held: Option<Box<Held>>,
 }
 
@@ -41,31 +36,26 @@ pub(crate) struct Held {
     pub(crate) trial: Option<Trial>,
     /// Its place among the requests of the upstream.
     pub(crate) slot: Option<Slot>,
+    /// The same request as the shadow policy sees it.
+    pub(crate) shadow: Option<ShadowLease>,
 }
 
 impl Lease {
     #[inline]
-    pub(crate) fn new(
-        endpoint: Arc<Endpoint>,
-        observers: &Arc<Observers>,
-        shadow: Option<ShadowLease>,
-        now: Instant,
-    ) -> Self {
-        // Without an observer there is nothing to share, nor a counter to fight over.
-        let observers = observers.any().then(|| Arc::clone(observers));
+    pub(crate) fn new(endpoint: Handle, timed: bool, now: Instant) -> Self {
         Self {
             endpoint,
             started: now,
+            timed,
             recorded: false,
-            observers,
-            shadow,
+            answered: false,
             held: None,
         }
     }
 
-    /// Keeps `held` until the lease ends.
-    pub(crate) fn hold(mut self, held: Held) -> Self {
-        self.held = Some(Box::new(held));
+    /// Tries an endpoint whose circuit was open.
+    pub(crate) fn with_trial(mut self, trial: Trial) -> Self {
+        self.held.get_or_insert_default().trial = Some(trial);
         self
     }
 
@@ -75,10 +65,18 @@ impl Lease {
         self
     }
 
+    /// Tells a shadow policy what happens.
+    #[cold]
+    pub(crate) fn with_shadow(mut self, shadow: Option<ShadowLease>) -> Self {
+        self.held.get_or_insert_default().shadow = shadow;
+        self
+    }
+
     /// Where the request goes.
     #[must_use]
+    #[inline]
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.endpoint.get()
     }
 
     /// When it was picked.
@@ -91,97 +89,103 @@ impl Lease {
     /// the moment the response began. Only the first word counts; a lease
     /// dropped without one teaches nothing.
     pub fn record(&mut self, outcome: Outcome, now: Instant) {
-        self.tell(outcome, None, now);
+        self.record_and(outcome, None, now);
     }
 
     /// As [`record`](Self::record), for a refusal (503) that asks to be left alone for a
     /// while. A [breaker](crate::breaker) may follow that.
     pub fn record_refusal(&mut self, retry_after: Option<Duration>, now: Instant) {
-        self.tell(Outcome::Overloaded, retry_after, now);
+        self.record_and(Outcome::Overloaded, retry_after, now);
     }
 
-    fn tell(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
+    fn record_and(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
+        if !std::mem::replace(&mut self.recorded, true) {
+            self.answer();
+            self.tell(outcome, retry_after, now);
+        }
+    }
+
+    /// As [`record`](Self::record), but reads the clock only if somebody wants
+    /// to know the time: the policy, an observer, a shadow, whoever fails. Of
+    /// other requests one in eight is timed, for status. With `streams` unset
+    /// the answer has ended with its head, and this lease is dropped at once.
+    #[cfg(feature = "affinity")]
+    #[inline]
+    pub(crate) fn settle(
+        &mut self,
+        outcome: Outcome,
+        streams: bool,
+        clock: impl FnOnce() -> Instant,
+    ) {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
-        let latency = now.saturating_duration_since(self.started);
-        self.endpoint.stats.observe(outcome, latency, now);
-        if let Some(shadow) = &mut self.shadow {
-            shadow.record(outcome, latency, now);
+        let rare = self.held.is_some();
+        if streams || rare {
+            self.answer();
         }
-        let observation = Observation {
-            outcome,
-            latency,
-            now,
-            retry_after,
-        };
-        if let Some(observers) = &self.observers {
-            observers.tell(&self.endpoint, &observation);
-        }
-        if let Some(trial) = self.held.as_mut().and_then(|held| held.trial.take()) {
-            trial.settle(&observation);
+        let stats = &self.endpoint().stats;
+        if self.timed || rare || stats.observers().any() || stats.is_news(outcome) {
+            self.tell(outcome, None, clock());
         }
     }
 
     /// Takes in the load report that came with the response. Record the
     /// outcome first: work that this response accepted is in its report.
     pub fn report(&self, report: &LoadReport, now: Instant) {
-        self.endpoint.stats.report(report, now);
+        self.endpoint().stats.report(report, now);
+    }
+
+    fn answer(&mut self) {
+        self.answered = true;
+        self.endpoint().stats.answer();
+        if let Some(shadow) = self.held.as_mut().and_then(|held| held.shadow.as_mut()) {
+            shadow.answer();
+        }
+    }
+
+    fn tell(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
+        let endpoint = self.endpoint.get();
+        let latency = now.saturating_duration_since(self.started);
+        endpoint.stats.learn(outcome, latency, now);
+        let observation = Observation {
+            outcome,
+            latency,
+            now,
+            retry_after,
+        };
+        let observers = endpoint.stats.observers();
+        if observers.any() {
+            observers.tell(endpoint, &observation);
+        }
+        if let Some(held) = &mut self.held {
+            held.tell(&observation);
+        }
+    }
+}
+
+impl Held {
+    fn tell(&mut self, observation: &Observation) {
+        if let Some(shadow) = &self.shadow {
+            shadow.learn(observation.outcome, observation.latency, observation.now);
+        }
+        if let Some(trial) = self.trial.take() {
+            trial.settle(observation);
+        }
     }
 }
 
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        self.endpoint.stats.leave(self.recorded);
+        self.endpoint().stats.leave(self.answered);
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("endpoint", self.endpoint.id())
+            .field("endpoint", self.endpoint().id())
             .finish_non_exhaustive()
-    }
-}
-
-/// Who is told outcomes.
-#[derive(Default)]
-pub(crate) struct Observers {
-    all: ArcSwap<Vec<Arc<dyn Observer>>>,
-    any: AtomicBool,
-}
-
-impl Observers {
-    pub(crate) fn add(&self, observer: &Arc<dyn Observer>) {
-        self.all.rcu(|before| {
-            let mut all = Vec::clone(before);
-            all.push(Arc::clone(observer));
-            all
-        });
-        self.any.store(true, Ordering::Relaxed);
-    }
-
-    /// Takes it out again; who is told at this moment still is.
-    pub(crate) fn remove(&self, observer: &Arc<dyn Observer>) {
-        self.all.rcu(|before| {
-            let others = before.iter().filter(|other| !Arc::ptr_eq(other, observer));
-            others.cloned().collect::<Vec<_>>()
-        });
-    }
-
-    fn any(&self) -> bool {
-        // Relaxed: who observes from now on may miss a request in motion.
-        self.any.load(Ordering::Relaxed)
-    }
-
-    /// An observer that panics costs its own observation only.
-    fn tell(&self, endpoint: &Endpoint, observation: &Observation) {
-        for observer in self.all.load().iter() {
-            let told = AssertUnwindSafe(|| observer.observed(endpoint, observation));
-            if catch_unwind(told).is_err() {
-                observe::observer_panicked(endpoint.id());
-            }
-        }
     }
 }

@@ -29,6 +29,22 @@ struct Left {
     stats: Weak<Stats>,
 }
 
+impl Left {
+    fn new(endpoint: &Endpoint) -> Self {
+        Self {
+            id: endpoint.id().clone(),
+            incarnation: endpoint.incarnation(),
+            uri: endpoint.uri().clone(),
+            stats: Arc::downgrade(&endpoint.stats),
+        }
+    }
+
+    /// The counters, while a request runs. None begins any more.
+    fn running(&self) -> Option<Arc<Stats>> {
+        self.stats.upgrade().filter(|stats| !stats.is_idle())
+    }
+}
+
 impl Members {
     /// The members in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
@@ -49,7 +65,7 @@ impl Members {
             .left
             .iter()
             .filter(|left| left.id == *id)
-            .filter_map(|left| left.stats.upgrade());
+            .filter_map(Left::running);
         current.into_iter().chain(left).collect()
     }
 
@@ -61,13 +77,14 @@ impl Members {
         true
     }
 
-    /// Makes `specs` the members. Checks all before it changes any.
+    /// Makes `specs` the members. Checks all before it changes any. Returns those
+    /// that leave: let them take requests until the new members are known.
     pub(crate) fn replace(
         &mut self,
         specs: Vec<EndpointSpec>,
         fleet: &Arc<Fleet>,
         now: Instant,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<Vec<Arc<Endpoint>>, ConfigError> {
         let mut wanted: BTreeMap<EndpointId, (EndpointSpec, Uri)> = BTreeMap::new();
         for spec in specs {
             let uri = parse_uri(&spec)?;
@@ -78,7 +95,7 @@ impl Members {
                 wanted.insert(spec.id.clone(), (spec, uri));
             }
         }
-        self.left.retain(|left| left.stats.strong_count() > 0);
+        self.left.retain(|left| left.running().is_some());
         let mut before = std::mem::take(&mut self.current);
         for (id, (spec, uri)) in wanted {
             let stats = self.take_stats(&mut before, &spec, &uri, fleet, now);
@@ -87,10 +104,9 @@ impl Members {
             self.current
                 .insert(id, Arc::new(Endpoint::new(spec, uri, stats)));
         }
-        for endpoint in before.into_values() {
-            self.retire(&endpoint, now);
-        }
-        Ok(())
+        let leaving: Vec<_> = before.into_values().collect();
+        self.left.extend(leaving.iter().map(|it| Left::new(it)));
+        Ok(leaving)
     }
 
     /// The counters that this endpoint had, or new ones.
@@ -118,17 +134,7 @@ impl Members {
             .iter()
             .position(same)
             .map(|at| self.left.swap_remove(at));
-        back.and_then(|left| left.stats.upgrade())
+        back.and_then(|left| left.running())
             .unwrap_or_else(|| Arc::new(Stats::new(0, now, fleet)))
-    }
-
-    fn retire(&mut self, endpoint: &Arc<Endpoint>, now: Instant) {
-        endpoint.stats.set_causes(Cause::Removed.bit(), true, now);
-        self.left.push(Left {
-            id: endpoint.id().clone(),
-            incarnation: endpoint.incarnation(),
-            uri: endpoint.uri().clone(),
-            stats: Arc::downgrade(&endpoint.stats),
-        });
     }
 }

@@ -16,7 +16,7 @@
 //! ```
 //! use lb_core::{EndpointId, PickCx, Pool};
 //!
-//! # let now = std::time::Instant::now();
+//! # let now = std::time::{Duration, Instant}::now();
 //! let pool = Pool::builder("simulation")
 //!     .endpoints(["http://10.0.0.1:8000", "http://10.0.0.2:8000"])
 //!     .build()?;
@@ -27,42 +27,31 @@
 //! ```
 
 mod builder;
+mod current;
 mod discover;
 mod drain;
 mod explain;
 mod lease;
 mod members;
+mod settings;
 mod shadow;
+mod shared;
 mod snapshot;
 mod status;
 mod watch;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    time::Instant,
-};
-
-use arc_swap::{ArcSwap, ArcSwapOption};
+use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
-    breaker::{CircuitBreaker, Circuits, Gauges, Slot, UpstreamLimits, Use},
-    candidates::{Entry, Rules},
+    breaker::{Slot, Use},
     clock,
-    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Observer},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Observer},
     error::{ConfigError, PickError},
-    health::{HealthCheck, HealthChecks},
-    observe,
-    outlier::{OutlierDetection, OutlierDetector},
+    health::HealthChecks,
+    outlier::OutlierDetector,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
-    pool::{
-        lease::{Held, Observers},
-        members::Members,
-        shadow::Shadow,
-        snapshot::Snapshot,
-        watch::Watcher,
-    },
+    pool::{shadow::Shadow, shared::Shared},
     report::LoadReport,
 };
 
@@ -72,6 +61,7 @@ pub use self::{
     explain::{Exclusion, Explanation, Opinion},
     lease::Lease,
     shadow::{ShadowReport, ShadowShare},
+    shared::WeakPool,
     status::{EndpointStatus, PoolStatus, State},
 };
 
@@ -80,35 +70,6 @@ pub use self::{
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    name: String,
-    snapshot: ArcSwap<Snapshot>,
-    observers: Arc<Observers>,
-    fleet: Arc<Fleet>,
-    rules: Rules,
-    gauges: Gauges,
-    circuits: Arc<Circuits>,
-    /// Held while the next snapshot is built. Never on the request path.
-    change: Mutex<Change>,
-    /// Parts of other modules that came with the builder, by type.
-    extras: http::Extensions,
-    settings: Mutex<()>,
-    /// Ends with the pool.
-    health: ArcSwapOption<HealthChecks>,
-    /// Ends with the pool.
-    outlier: ArcSwapOption<OutlierDetector>,
-    /// Ends with the pool.
-    watcher: OnceLock<Watcher>,
-}
-
-/// What only changes need.
-#[derive(Debug, Default)]
-struct Change {
-    policy: PolicyConfig,
-    members: Members,
-    shadow: Option<Shadow>,
 }
 
 impl Pool {
@@ -130,23 +91,19 @@ impl Pool {
     /// [`PickError`] if no endpoint can take this request.
     #[inline]
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
-        let snapshot = self.shared.snapshot.load();
-        if self.shared.circuits.is_trial_due(cx.now)
-            && let Some(lease) = self.shared.trial(&snapshot, cx)
+        let shared = &self.shared;
+        if shared.circuits.is_trial_due(cx.now)
+            && let Some(lease) = shared.trial(cx)
         {
-            return self.shared.admit(lease);
+            return shared.admit(lease);
         }
-        match snapshot.pick(cx) {
-            Some(index) => {
-                let shadow = snapshot
-                    .shadow
-                    .as_ref()
-                    .and_then(|shadow| shadow.pick(cx, index));
-                let endpoint = Arc::clone(&snapshot.candidates.entries[index].endpoint);
-                let lease = Lease::new(endpoint, &self.shared.observers, shadow, cx.now);
-                self.shared.admit(lease)
+        match shared.current.with(|known| known.pick(cx)) {
+            Ok(lease) => shared.admit(lease),
+            // Members that left in the meantime refuse: ask those that came.
+            Err(_) => {
+                let lease = shared.current.with_settled(|known| known.pick(cx))?;
+                shared.admit(lease)
             }
-            None => Err(no_endpoint(snapshot.candidates.len())),
         }
     }
 
@@ -164,27 +121,22 @@ impl Pool {
         incarnation: Option<u64>,
         cx: &PickCx<'_>,
     ) -> Result<Lease, PickError> {
-        let snapshot = self.shared.snapshot.load();
-        let entry = snapshot.entry(id).ok_or(PickError::Unknown)?;
-        if incarnation.is_some_and(|wanted| wanted != entry.endpoint.incarnation()) {
-            return Err(PickError::Unknown);
-        }
-        let tried = cx.tried.contains(id);
-        if tried
-            || !entry
-                .stats
-                .enter(!Cause::Draining.bit(), entry.room, Some(cx.now))
-        {
-            return Err(PickError::NoneAvailable {
-                known: snapshot.candidates.len(),
-            });
-        }
-        self.shared.admit(Lease::new(
-            Arc::clone(&entry.endpoint),
-            &self.shared.observers,
-            None,
-            cx.now,
-        ))
+        let lease = self.shared.current.with(|known| {
+            let snapshot = known.snapshot();
+            let index = snapshot.index(id).ok_or(PickError::Unknown)?;
+            let entry = &snapshot.candidates.entries[index];
+            if incarnation.is_some_and(|wanted| wanted != entry.endpoint.incarnation()) {
+                return Err(PickError::Unknown);
+            }
+            let mask = !Cause::Draining.bit();
+            if cx.tried.contains(id) || !entry.stats.enter(mask, entry.room, Some(cx.now)) {
+                return Err(PickError::NoneAvailable {
+                    known: snapshot.candidates.len(),
+                });
+            }
+            Ok(Lease::new(known.handle(index), true, cx.now))
+        })?;
+        self.shared.admit(lease)
     }
 
     /// Replaces the whole set of endpoints. Statistics of those that stay (same
@@ -222,7 +174,8 @@ impl Pool {
         self.shared.change().policy.clone()
     }
 
-    /// Runs a second policy on the live traffic from now on; it decides nothing.
+    /// Runs a second policy on the live traffic from now on; it decides nothing,
+    /// and costs a second pick and one allocation per request.
     /// `None` ends it. See [`shadow_report`](Self::shadow_report).
     ///
     /// # Errors
@@ -243,78 +196,6 @@ impl Pool {
     #[must_use]
     pub fn shadow_report(&self) -> Option<ShadowReport> {
         self.shared.change().shadow.as_ref().map(Shadow::report)
-    }
-
-    /// Probes with this check from now on; `None` ends the probes and takes their
-    /// verdicts back.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if a setting cannot work, or outside of a tokio runtime; nothing
-    /// changes then.
-    pub fn set_health(&self, check: Option<HealthCheck>) -> Result<(), ConfigError> {
-        let _change = self.shared.settings();
-        match (check, self.health()) {
-            (Some(check), Some(running)) => running.set(check)?,
-            (Some(check), None) => self.shared.health.store(Some(Arc::new(check.start(self)?))),
-            (None, _) => self.shared.health.store(None),
-        }
-        Ok(())
-    }
-
-    /// Ejects outliers by these rules from now on; `None` ends that and lets all back.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if a setting cannot work, or outside of a tokio runtime; nothing
-    /// changes then.
-    pub fn set_outlier(&self, detection: Option<OutlierDetection>) -> Result<(), ConfigError> {
-        let _change = self.shared.settings();
-        match (detection, self.outlier()) {
-            (Some(detection), Some(running)) => running.set(detection)?,
-            (Some(detection), None) => {
-                let detector = detection.start(self)?;
-                self.shared.outlier.store(Some(Arc::new(detector)));
-            }
-            (None, _) => self.shared.outlier.store(None),
-        }
-        Ok(())
-    }
-
-    /// Switches the circuit breaker on, over, or off (`None`: every circuit closes).
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if a setting cannot work, or outside of a tokio runtime; nothing
-    /// changes then.
-    pub fn set_breaker(&self, breaker: Option<CircuitBreaker>) -> Result<(), ConfigError> {
-        self.shared.circuits.set(self, breaker)
-    }
-
-    /// The circuit breaker's settings, while it is on.
-    #[must_use]
-    pub fn breaker(&self) -> Option<CircuitBreaker> {
-        self.shared.circuits.config()
-    }
-
-    /// How much the upstream and each endpoint take from now on; requests that are in
-    /// flight stay, and those of an upstream without a limit before are not counted.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Range`] if a limit is zero; nothing changes then.
-    pub fn set_limits(&self, limits: UpstreamLimits) -> Result<(), ConfigError> {
-        limits.check()?;
-        let mut change = self.shared.change();
-        self.shared.gauges.set(limits);
-        self.shared.rebuild(&mut change);
-        Ok(())
-    }
-
-    /// The limits in force.
-    #[must_use]
-    pub fn limits(&self) -> UpstreamLimits {
-        self.shared.gauges.limits()
     }
 
     /// A place at this endpoint for the time of its use; `None` if there is none left.
@@ -358,13 +239,13 @@ impl Pool {
         reason = "a change; the answer is a courtesy"
     )]
     pub fn mark(&self, id: &EndpointId, cause: Cause, on: bool) -> bool {
-        let change = self.shared.change();
+        let mut change = self.shared.change();
         let Some(endpoint) = change.members.get(id) else {
             return false;
         };
         let bits = cause.bit() & !Cause::Removed.bit();
         if endpoint.stats.set_causes(bits, on, clock::now()) {
-            self.shared.refresh();
+            self.shared.refresh(&mut change);
         }
         true
     }
@@ -377,7 +258,7 @@ impl Pool {
         reason = "a change; the answer is a courtesy"
     )]
     pub fn report(&self, id: &EndpointId, report: &LoadReport, now: Instant) -> bool {
-        let snapshot = self.shared.snapshot.load();
+        let snapshot = self.shared.current.load();
         let Some(entry) = snapshot.entry(id) else {
             return false;
         };
@@ -398,7 +279,7 @@ impl Pool {
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
         self.shared
-            .snapshot
+            .current
             .load()
             .entry(id)
             .map(|entry| Arc::clone(&entry.endpoint))
@@ -407,7 +288,7 @@ impl Pool {
     /// All members, ordered by name.
     #[must_use]
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        let snapshot = self.shared.snapshot.load();
+        let snapshot = self.shared.current.load();
         snapshot
             .candidates
             .entries
@@ -425,7 +306,7 @@ impl Pool {
     /// Who would be picked for this request and why, without moving a counter.
     #[must_use]
     pub fn explain(&self, cx: &PickCx<'_>) -> Explanation {
-        explain::of(&self.shared.snapshot.load(), cx)
+        explain::of(&self.shared.current.load(), cx)
     }
 
     /// A part of another module that came with the builder.
@@ -452,7 +333,7 @@ impl Pool {
     /// A handle that does not keep the pool alive.
     #[must_use]
     pub fn downgrade(&self) -> WeakPool {
-        WeakPool(Arc::downgrade(&self.shared))
+        WeakPool::new(&Arc::downgrade(&self.shared))
     }
 
     /// Tells `observer` every recorded outcome from now on.
@@ -461,134 +342,22 @@ impl Pool {
     }
 
     pub(crate) fn add_observer(&self, observer: &Arc<dyn Observer>) {
-        self.shared.observers.add(observer);
+        self.shared.fleet.observers.add(observer);
     }
 
     pub(crate) fn remove_observer(&self, observer: &Arc<dyn Observer>) {
-        self.shared.observers.remove(observer);
+        self.shared.fleet.observers.remove(observer);
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let snapshot = self.shared.snapshot.load();
+        let snapshot = self.shared.current.load();
         f.debug_struct("Pool")
             .field("name", &self.shared.name)
             .field("endpoints", &snapshot.candidates.len())
             .field("available", &snapshot.candidates.available().len())
             .finish_non_exhaustive()
-    }
-}
-
-/// A handle that does not keep its pool alive.
-#[derive(Clone)]
-pub struct WeakPool(Weak<Shared>);
-
-impl WeakPool {
-    pub(crate) fn new(shared: &Weak<Shared>) -> Self {
-        Self(Weak::clone(shared))
-    }
-
-    /// The pool, while somebody else keeps it.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Pool> {
-        self.0.upgrade().map(|shared| Pool { shared })
-    }
-}
-
-impl fmt::Debug for WeakPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakPool")
-    }
-}
-
-impl Shared {
-    fn change(&self) -> MutexGuard<'_, Change> {
-        // A panic while building left the old snapshot in place: go on with it.
-        self.change.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Held while parts are switched on or off. Those change members themselves: it is
-    /// another lock than theirs.
-    fn settings(&self) -> MutexGuard<'_, ()> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn set_endpoints(&self, specs: Vec<EndpointSpec>) -> Result<(), ConfigError> {
-        let mut change = self.change();
-        change.members.replace(specs, &self.fleet, clock::now())?;
-        self.rebuild(&mut change);
-        Ok(())
-    }
-
-    /// A new snapshot of the members as they are now, with a new picker.
-    fn rebuild(&self, change: &mut Change) {
-        let entries: Arc<[Entry]> = change
-            .members
-            .iter()
-            .map(|endpoint| self.entry(endpoint))
-            .collect();
-        let shadow = change.shadow.as_mut();
-        let shadow = shadow.map(|shadow| shadow.build(&entries, self.rules, clock::now()));
-        self.install(Snapshot::build(entries, self.rules, &change.policy, shadow));
-    }
-
-    /// The same members with their availability as it is now.
-    fn refresh(&self) {
-        let refreshed = self.snapshot.load().refreshed(clock::now());
-        self.install(refreshed);
-    }
-
-    fn install(&self, snapshot: Snapshot) {
-        observe::membership(&self.name, &snapshot.candidates);
-        self.snapshot.store(Arc::new(snapshot));
-    }
-
-    /// The one request that tries an endpoint whose circuit was open, if this may be it.
-    #[cold]
-    fn trial(&self, snapshot: &Snapshot, cx: &PickCx<'_>) -> Option<Lease> {
-        for index in snapshot.trials(cx) {
-            let endpoint = &snapshot.candidates.entries[index].endpoint;
-            let Some(trial) = self.circuits.trial(endpoint, cx.now) else {
-                continue;
-            };
-            if snapshot.enter_trial(index, cx) {
-                let lease = Lease::new(Arc::clone(endpoint), &self.observers, None, cx.now);
-                let trial = Some(trial);
-                return Some(lease.hold(Held { trial, slot: None }));
-            }
-        }
-        self.circuits.postpone(cx.now);
-        None
-    }
-
-    /// Counts the request among those of the upstream, if these have a limit.
-    #[inline]
-    fn admit(&self, lease: Lease) -> Result<Lease, PickError> {
-        if !self.gauges.counts_requests() {
-            return Ok(lease);
-        }
-        let slot = self.gauges.take(Use::Request, &lease.endpoint.stats);
-        slot.map(|slot| lease.with_slot(slot))
-            .ok_or(PickError::Full)
-    }
-
-    fn entry(&self, endpoint: &Arc<Endpoint>) -> Entry {
-        Entry {
-            endpoint: Arc::clone(endpoint),
-            stats: Arc::clone(&endpoint.stats),
-            weight: endpoint.weight(),
-            room: self.gauges.limits().requests_per_endpoint,
-        }
-    }
-}
-
-#[cold]
-fn no_endpoint(known: usize) -> PickError {
-    if known == 0 {
-        PickError::Empty
-    } else {
-        PickError::NoneAvailable { known }
     }
 }
 

@@ -1,10 +1,14 @@
 //! A second policy on live traffic that decides nothing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     candidates::{Candidates, Entry, Rules},
-    endpoint::{EndpointId, Fleet, Outcome, Stats},
+    endpoint::{EndpointId, Fleet, Outcome, Stats, observers::Observers},
     pick::{PickCx, Picker},
     policy::{Policy, PolicyConfig},
 };
@@ -55,7 +59,7 @@ struct Known {
 
 impl Shadow {
     pub(crate) fn new(policy: PolicyConfig, now: Instant, fleet: &Fleet) -> Self {
-        let fleet = Arc::new(Fleet::new(now, fleet.latency_decay));
+        let fleet = Arc::new(Fleet::new(now, fleet.latency_decay, Observers::default()));
         Self {
             policy,
             fleet,
@@ -165,9 +169,12 @@ pub(crate) struct ShadowLease {
 }
 
 impl ShadowLease {
-    pub(crate) fn record(&mut self, outcome: Outcome, latency: std::time::Duration, now: Instant) {
+    pub(crate) fn answer(&mut self) {
         self.chosen.answer();
         self.answered = true;
+    }
+
+    pub(crate) fn learn(&self, outcome: Outcome, latency: Duration, now: Instant) {
         self.real.learn(outcome, latency, now);
     }
 }

@@ -1,6 +1,14 @@
 //! Members and picker of one moment.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use crate::{
     candidates::{Candidates, Entry, Rules},
@@ -12,11 +20,13 @@ use crate::{
 
 /// Members and the picker built for them. Immutable.
 pub(crate) struct Snapshot {
+    /// A number of its own: no two snapshots of a process share it.
+    pub(crate) version: u64,
     pub(crate) candidates: Candidates,
     pub(crate) picker: Arc<dyn Picker>,
     pub(crate) policy: String,
     /// The picker wants to know how long requests wait.
-    timed: bool,
+    pub(crate) timed: bool,
     pub(crate) shadow: Option<ShadowPick>,
     by_id: Arc<HashMap<EndpointId, u32>>,
 }
@@ -43,6 +53,7 @@ impl Snapshot {
         };
         let timed = picker.times_requests();
         Self {
+            version: fresh_version(),
             candidates,
             picker,
             policy: policy.name().to_owned(),
@@ -60,6 +71,7 @@ impl Snapshot {
             .refresh(&candidates)
             .unwrap_or_else(|| Arc::clone(&self.picker));
         Self {
+            version: fresh_version(),
             picker,
             policy: self.policy.clone(),
             timed: self.timed,
@@ -72,24 +84,40 @@ impl Snapshot {
         }
     }
 
-    pub(crate) fn entry(&self, id: &EndpointId) -> Option<&Entry> {
-        self.by_id
-            .get(id)
-            .map(|at| &self.candidates.entries[*at as usize])
+    pub(crate) fn index(&self, id: &EndpointId) -> Option<usize> {
+        self.by_id.get(id).map(|at| *at as usize)
     }
 
-    /// Chooses, and counts the request. A choice that became impossible in the
-    /// meantime (full, draining) is made again a few times, then any will do.
+    pub(crate) fn entry(&self, id: &EndpointId) -> Option<&Entry> {
+        self.index(id).map(|at| &self.candidates.entries[at])
+    }
+
+    /// Chooses, and counts the request.
     #[inline]
     pub(crate) fn pick(&self, cx: &PickCx<'_>) -> Option<usize> {
-        const ATTEMPTS: usize = 3;
+        let index = self.picker.pick(&self.candidates, cx)?;
+        if self.enter(index, cx) {
+            Some(index)
+        } else {
+            self.pick_again(cx)
+        }
+    }
+
+    /// The choice became impossible in the meantime (full, draining): it is made
+    /// again a few times, then any will do.
+    #[cold]
+    #[inline(never)]
+    fn pick_again(&self, cx: &PickCx<'_>) -> Option<usize> {
+        const ATTEMPTS: usize = 2;
         for _ in 0..ATTEMPTS {
             let index = self.picker.pick(&self.candidates, cx)?;
             if self.enter(index, cx) {
                 return Some(index);
             }
         }
-        self.pick_any(cx)
+        (0..self.candidates.len())
+            .filter(|index| self.candidates.admits_cold(*index, cx))
+            .find(|index| self.enter(*index, cx))
     }
 
     #[inline]
@@ -114,13 +142,12 @@ impl Snapshot {
         let timed = self.timed.then_some(cx.now);
         entry.stats.enter(mask, entry.room, timed)
     }
+}
 
-    #[cold]
-    fn pick_any(&self, cx: &PickCx<'_>) -> Option<usize> {
-        (0..self.candidates.len())
-            .filter(|index| self.candidates.admits_cold(*index, cx))
-            .find(|index| self.enter(*index, cx))
-    }
+fn fresh_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: only that the numbers differ matters.
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl fmt::Debug for Snapshot {

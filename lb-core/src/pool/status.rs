@@ -109,7 +109,7 @@ impl State {
 
 pub(crate) fn of(pool: &Pool) -> PoolStatus {
     let (now, _) = cx_now();
-    let snapshot = pool.shared.snapshot.load();
+    let snapshot = pool.shared.current.load();
     let users = pool.shared.gauges.users();
     PoolStatus {
         connections: users.count(Use::Connection),

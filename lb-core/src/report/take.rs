@@ -11,12 +11,22 @@ use crate::pool::Lease;
 const BINARY: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 
 /// Feeds the endpoint's statistics; clients never see the report.
+#[cfg(feature = "proxy")]
 pub(crate) fn take_report(lease: &Lease, fields: &mut HeaderMap, now: Instant) {
+    take_report_with(lease, fields, || now);
+}
+
+/// The same; reads the clock only if there is a report.
+pub(crate) fn take_report_with(
+    lease: &Lease,
+    fields: &mut HeaderMap,
+    clock: impl FnOnce() -> Instant,
+) {
     if !fields.contains_key(&HEADER) && !fields.contains_key(&BINARY) {
         return;
     }
     match LoadReport::from_headers(fields) {
-        Ok(Some(report)) => lease.report(&report, now),
+        Ok(Some(report)) => lease.report(&report, clock()),
         Ok(None) => {}
         Err(why) => refused(lease.endpoint().id(), why),
     }
