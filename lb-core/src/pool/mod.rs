@@ -16,7 +16,7 @@
 //! ```
 //! use lb_core::{EndpointId, PickCx, Pool};
 //!
-//! # let now = std::time::{Duration, Instant}::now();
+//! # let now = std::time::Instant::now();
 //! let pool = Pool::builder("simulation")
 //!     .endpoints(["http://10.0.0.1:8000", "http://10.0.0.2:8000"])
 //!     .build()?;
