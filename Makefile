@@ -1,6 +1,6 @@
 # The commands of this project. `make test` is the whole of it; each step also works alone.
 
-STEPS = install fmt clippy unit loom docs features demo
+STEPS = install fmt clippy unit loom docs features fuzz demo
 
 .PHONY: test $(STEPS) bench
 
@@ -37,6 +37,10 @@ docs:
 # Each crate without features, and with each feature alone.
 features:
 	@.ci/features
+
+# Every fuzz target for 20 s, on stable Rust, with a target directory and a lock file of its own.
+fuzz:
+	fuzz/run
 
 # Real simulations behind the real gateway through a crash, a scale-up and a scale-in; and a control
 # run with the drain off, in which the same judge must report losses.

@@ -32,7 +32,8 @@
 //!
 //! # What it does not do
 //!
-//! [`HttpProbe`] speaks plain HTTP/1.1. Real requests are watched elsewhere: passive
+//! [`HttpProbe`] speaks plain HTTP/1.1; for endpoints that speak only HTTP/2 or TLS
+//! there is [`TcpProbe`], or a [`Probe`] of one's own. Real requests are watched elsewhere: passive
 //! ejection sees what a probe of one path cannot.
 
 mod check;

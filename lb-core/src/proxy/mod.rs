@@ -36,10 +36,27 @@
 //! # }
 //! ```
 //!
+//! # What endpoints speak
+//!
+//! | address    | spoken                                                             |
+//! |------------|--------------------------------------------------------------------|
+//! | `http://`  | HTTP/1.1                                                           |
+//! | `h2c://`   | HTTP/2 without encryption, known beforehand                        |
+//! | `https://` | TLS (feature `tls`, `ReverseProxy::upstream_tls`) with HTTP/2 or HTTP/1.1, as both agree |
+//!
+//! # Compression, security headers, TLS at the entry
+//!
+//! It is a service like any other: `tower_http`'s `CompressionLayer` and
+//! `SetResponseHeaderLayer` go around it in a router, leave tunnels and event
+//! streams alone, and compress nothing twice. A server that ends TLS stands in
+//! front; say so with [`behind_tls`](ReverseProxy::behind_tls). `serve_gateway`
+//! takes no layers.
+//!
 //! # Limits
 //!
-//! Endpoints are spoken to in HTTP/1.1 without encryption; an `https` endpoint
-//! is refused, never spoken to in plain text. Interim answers (103) are not
+//! Without feature `tls` and roots to trust, an `https` endpoint is
+//! unreachable, never spoken to in plain text. A message to or from an HTTP/2
+//! endpoint that has both a length and trailers loses the trailers. Interim answers (103) are not
 //! relayed, because the server in front cannot send them. The server in front
 //! also decides what is a request at all: with hyper, a request with both a
 //! length and a chunked body loses the length before it gets here, is forwarded
@@ -69,7 +86,7 @@ mod timeouts;
 #[path = "no_tls.rs"]
 mod tls;
 #[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
 mod total;
 mod tunnel;
 mod upstream;

@@ -7,6 +7,7 @@ mod corpus;
 mod failover;
 mod hostile;
 mod http2;
+mod layers;
 mod origin2;
 mod resilience;
 mod server;

@@ -258,6 +258,18 @@ async fn closing_unused_connections_spares_the_requests_under_way() {
     assert_eq!(slow.answer().await.unwrap().text(), "abcd");
 }
 
+#[tokio::test]
+async fn a_connection_older_than_its_time_is_not_shared() {
+    let echo = Echo::default();
+    let timeouts = Timeouts::default().idle(Duration::ZERO);
+    let proxy = pool(&[echo.listen().await]).reverse_proxy();
+    let mut client = Client::connect(serve(proxy.timeouts(timeouts)).await).await;
+    for count in 1..=3 {
+        assert_eq!(client.ask(GET).await.status, 200);
+        assert_eq!(echo.connections.load(Ordering::SeqCst), count);
+    }
+}
+
 // === tunnels ===
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use http::uri::Scheme;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
 
-use super::http2::{Http2Stream, Session, Unsent};
+use super::http2::{Session, Unsent};
 use super::transport::Transport;
 use crate::breaker::Slot;
 use crate::proxy::tls;
@@ -96,7 +96,7 @@ impl Connection {
     /// Why the endpoint has provably not looked at the request, if it said so.
     pub(crate) fn unsent(&self) -> Option<Unsent> {
         match &self.stream {
-            Transport::Http2(stream) => Http2Stream::unsent(stream),
+            Transport::Http2(stream) => stream.unsent(),
             Transport::Plain(_) | Transport::Tls(_) => None,
         }
     }

@@ -69,12 +69,14 @@ impl IdleConnections {
         let runtime = Handle::current().id();
         let mut shard = self.shard();
         let stack = shard.stacks.get_mut(&key(authority))?;
-        let fits = |(session, _): &&(Arc<Session>, Instant)| {
+        stack.close_old_sessions(limit, now);
+        let fits = |(session, _): &&mut (Arc<Session>, Instant)| {
             session.runtime == runtime
                 && session.has_room(1)
                 && (!tunnel || session.takes_tunnels())
         };
-        if let Some((session, _)) = stack.sessions.iter().find(fits) {
+        if let Some((session, since)) = stack.sessions.iter_mut().find(fits) {
+            *since = now;
             return Some(Connection::on(session, true, now));
         }
         while let Some(mut connection) = stack.connections.pop() {
@@ -134,6 +136,18 @@ impl IdleConnections {
     }
 }
 
+impl Stack {
+    /// Lets go of those that nobody used for `limit`, or that take no more requests.
+    fn close_old_sessions(&mut self, limit: Duration, now: Instant) {
+        self.sessions.retain_mut(|(session, since)| {
+            if !session.is_idle(1) {
+                *since = now;
+            }
+            now.saturating_duration_since(*since) < limit && session.is_open()
+        });
+    }
+}
+
 impl Shard {
     fn stack(&mut self, authority: &Authority) -> &mut Stack {
         self.stacks.entry(key(authority)).or_insert_with(|| Stack {
@@ -152,12 +166,7 @@ impl Shard {
         self.stacks.retain(|_, stack| {
             let young = |one: &Connection| now.saturating_duration_since(one.since) < limit;
             stack.connections.retain(young);
-            stack.sessions.retain_mut(|(session, since)| {
-                if !session.is_idle(1) {
-                    *since = now;
-                }
-                now.saturating_duration_since(*since) < limit && session.is_open()
-            });
+            stack.close_old_sessions(limit, now);
             !stack.connections.is_empty() || !stack.sessions.is_empty()
         });
     }

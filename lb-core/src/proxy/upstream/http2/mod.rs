@@ -2,7 +2,9 @@
 //!
 //! - [`session`]: a connection and the task that drives it.
 //! - [`stream`]: one request and its answer.
+//! - [`outgoing`]: the half of it that sends.
 
+mod outgoing;
 mod session;
 mod stream;
 

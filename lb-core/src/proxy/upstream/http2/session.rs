@@ -98,7 +98,7 @@ impl Session {
     /// requests.
     pub(crate) fn has_room(self: &Arc<Self>, holders: usize) -> bool {
         let most = self.requests.current_max_send_streams().min(STREAMS);
-        Arc::strong_count(self).saturating_sub(holders) < most && self.is_open()
+        Arc::strong_count(self).saturating_sub(holders) < most
     }
 
     /// No request is under way. `holders` of this connection are not requests.

@@ -9,19 +9,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::outgoing::Outgoing;
 use super::session::{Session, to_io};
-use crate::proxy::rules::http2::{BodyForm, Step, complete_handshake, translate};
+use crate::proxy::rules::http2::{complete_handshake, translate};
 use crate::proxy::rules::names::is_forbidden_trailer;
 use crate::proxy::rules::response::{Answer, judge};
 use crate::proxy::upstream::answer::{AnswerError, Read};
-
-/// Body bytes taken in before the connection has room for them, at most.
-const AHEAD: usize = 16 << 10;
 
 /// Takes a request in the form of HTTP/1.1 and sends it as HTTP/2.
 pub(crate) struct Http2Stream {
@@ -43,20 +41,6 @@ pub(crate) enum Unsent {
     Closing,
     /// The endpoint refused this one request.
     Refused,
-}
-
-enum Outgoing {
-    Head,
-    Body {
-        send: SendStream<Bytes>,
-        form: BodyForm,
-        /// Bytes taken in, in the form of HTTP/1.1.
-        input: Bytes,
-        /// Data that waits for room, and whether it is the last.
-        data: Bytes,
-        last: bool,
-    },
-    Ended,
 }
 
 enum Incoming {
@@ -103,7 +87,7 @@ impl Http2Stream {
         interim: &mut u8,
     ) -> Poll<Result<Read, AnswerError>> {
         // What it says of the request's rest, the answer says too.
-        let _ = self.poll_pump(cx);
+        let _ = self.outgoing.poll_pump(cx);
         let Incoming::Head(head) = &mut self.incoming else {
             return Poll::Pending;
         };
@@ -161,7 +145,7 @@ impl Http2Stream {
 
     /// The next bytes of the answer; empty at its end.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let _ = self.poll_pump(cx);
+        let _ = self.outgoing.poll_pump(cx);
         let Incoming::Body {
             receive,
             left,
@@ -220,75 +204,9 @@ impl Http2Stream {
         };
         self.incoming = Incoming::Head(answer);
         self.key = head.key;
-        if !head.form.is_empty() {
-            self.outgoing = Outgoing::Body {
-                send,
-                form: head.form,
-                input: Bytes::new(),
-                data: Bytes::new(),
-                last: false,
-            };
-        } else {
-            self.outgoing = Outgoing::Ended;
-        }
+        self.outgoing = Outgoing::after_head(send, head.form);
         Poll::Ready(Ok(head.length))
     }
-
-    /// Sends what was taken in, as the connection has room.
-    fn poll_pump(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let Outgoing::Body {
-                send,
-                form,
-                input,
-                data,
-                last,
-            } = &mut self.outgoing
-            else {
-                return Poll::Ready(Ok(()));
-            };
-            if data.has_remaining() {
-                let room = ready!(poll_room(send, data.len(), cx))?;
-                let piece = data.split_to(room.min(data.len()));
-                let ends = *last && !data.has_remaining();
-                send.send_data(piece, ends).map_err(to_io)?;
-                if ends {
-                    self.outgoing = Outgoing::Ended;
-                }
-                continue;
-            }
-            let step = form.next(input);
-            match step.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))? {
-                Step::NeedMore => return Poll::Ready(Ok(())),
-                Step::Data(next, end) => (*data, *last) = (next, end),
-                Step::End(trailers) => {
-                    match trailers {
-                        Some(trailers) => send.send_trailers(trailers),
-                        None => send.send_data(Bytes::new(), true),
-                    }
-                    .map_err(to_io)?;
-                    self.outgoing = Outgoing::Ended;
-                }
-            }
-        }
-    }
-}
-
-/// Room for at least one byte.
-fn poll_room(
-    send: &mut SendStream<Bytes>,
-    wanted: usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    send.reserve_capacity(wanted);
-    while send.capacity() == 0 {
-        match ready!(send.poll_capacity(cx)) {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Poll::Ready(Err(to_io(error))),
-            None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        }
-    }
-    Poll::Ready(Ok(send.capacity()))
 }
 
 /// The bytes of a tunnel.
@@ -317,30 +235,15 @@ impl AsyncWrite for Http2Stream {
         if matches!(self.outgoing, Outgoing::Head) {
             return self.poll_head(cx, bytes);
         }
-        ready!(self.poll_pump(cx))?;
-        let Outgoing::Body { input, .. } = &mut self.outgoing else {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        let count = bytes.len().min(AHEAD);
-        *input = Bytes::copy_from_slice(&bytes[..count]);
-        // What has no room yet goes with the next write, flush or read.
-        if let Poll::Ready(sent) = self.poll_pump(cx) {
-            sent?;
-        }
-        Poll::Ready(Ok(count))
+        self.outgoing.poll_take(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_pump(cx)
+        self.outgoing.poll_pump(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_pump(cx))?;
-        if let Outgoing::Body { send, .. } = &mut self.outgoing {
-            send.send_data(Bytes::new(), true).map_err(to_io)?;
-            self.outgoing = Outgoing::Ended;
-        }
-        Poll::Ready(Ok(()))
+        self.outgoing.poll_end(cx)
     }
 }
 
