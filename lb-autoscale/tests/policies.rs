@@ -325,6 +325,39 @@ fn a_forecast_advises_first_and_acts_when_it_is_told_to() {
     }
 }
 
+#[test]
+fn a_forecast_looks_ahead_for_as_long_as_instances_take_to_start() {
+    let eight = 3 * 86_400 + 8 * 3_600;
+    for (start_seconds, expected) in [(5, 2), (1_800, 10)] {
+        let forecast = Forecast::daily("load", 10.0).acting();
+        let spec = by_load()
+            .policies(|policies| policies.forecast = Some(forecast))
+            .build()
+            .expect("valid");
+        let mut state = experienced();
+        let mut decision = None;
+        for step in 0..(eight - 1_000) / 300 {
+            let second = step * 300;
+            let demand = if second % 86_400 < 8 * 3_600 {
+                20.0
+            } else {
+                100.0
+            };
+            let pods = ["a", "b"].map(|name| {
+                let mut pod = Pod::ready(name);
+                pod.started_at = Some(at(0));
+                pod.ready_changed_at = Some(at(start_seconds));
+                pod
+            });
+            let inputs = load(2, demand).pods(pods);
+            decision = Some(decide(&spec, &mut state, &inputs, at(second)));
+        }
+        // Less than half an hour before eight.
+        let decision = decision.expect("there were steps");
+        assert_eq!(decision.desired, expected, "{}", decision.why());
+    }
+}
+
 #[cfg(feature = "schedule")]
 #[test]
 fn a_schedule_yields_to_real_load_and_floors_win_over_ceilings() {

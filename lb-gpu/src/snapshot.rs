@@ -25,7 +25,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::health::Health;
+use crate::health::{Cause, Health, Verdict};
 use crate::probe::{AbsentReason, Fault};
 use crate::ratio::Ratio;
 use crate::reading::{DeviceId, DeviceReading, DriverInfo};
@@ -106,6 +106,27 @@ pub struct GpuDevice {
 }
 
 impl GpuDevice {
+    /// A device of which nothing is left but its name.
+    fn missing(id: &DeviceId, since: Instant) -> Self {
+        let health = Health {
+            verdict: Verdict::Unfit,
+            cause: Some(Cause::Missing),
+            since,
+            weight: Ratio::IDLE,
+        };
+        Self {
+            reading: DeviceReading::new(id.clone()),
+            present: false,
+            busy_routing: None,
+            busy_scaling: None,
+            busy_seconds: 0.0,
+            throttled_seconds: BTreeMap::new(),
+            xid_errors: BTreeMap::new(),
+            last_xid: None,
+            health,
+        }
+    }
+
     /// The UUID.
     #[must_use]
     pub fn id(&self) -> &DeviceId {
@@ -153,6 +174,42 @@ impl GpuSnapshot {
     #[must_use]
     pub fn device(&self, id: &DeviceId) -> Option<&GpuDevice> {
         self.devices.iter().find(|device| device.id() == id)
+    }
+
+    /// What this looks like to somebody who works on these devices and no others:
+    /// a process that was given one GPU of many judges itself by that one. Slices
+    /// of a device belong to it. A device that is not there, even one that is
+    /// forgotten by now, counts as missing and unfit; before the first reading
+    /// nothing is known of any. O(devices).
+    ///
+    /// ```
+    /// use lb_gpu::GpuSnapshot;
+    /// use lb_gpu::probe::AbsentReason;
+    ///
+    /// let none = GpuSnapshot::absent(AbsentReason::NoDriver);
+    /// assert!(none.restricted_to(&["GPU-1".into()]).devices.is_empty());
+    /// ```
+    #[must_use]
+    pub fn restricted_to(&self, ids: &[DeviceId]) -> Self {
+        let belongs = |device: &&GpuDevice| {
+            let parent = device.reading.mig.as_ref().map(|mig| &mig.parent);
+            ids.contains(device.id()) || parent.is_some_and(|parent| ids.contains(parent))
+        };
+        let unknown = ids.iter().filter(|id| self.device(id).is_none());
+        let missing = self
+            .taken_at
+            .into_iter()
+            .flat_map(|at| unknown.clone().map(move |id| GpuDevice::missing(id, at)));
+        Self {
+            devices: self
+                .devices
+                .iter()
+                .filter(belongs)
+                .cloned()
+                .chain(missing)
+                .collect(),
+            ..self.clone()
+        }
     }
 
     /// Age of the numbers; `None` before the first reading.

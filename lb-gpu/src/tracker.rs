@@ -241,8 +241,13 @@ impl Tracker {
         });
     }
 
+    /// The last ones stay: a machine that lost every GPU must not turn into one
+    /// that never had any, and needs none.
     fn forget_the_long_gone(&mut self, now: Instant) {
         let retention = self.config.retention;
+        if !self.devices.values().any(|tracked| tracked.device.present) {
+            return;
+        }
         self.devices
             .retain(|_, tracked| now.saturating_duration_since(tracked.seen) <= retention);
     }

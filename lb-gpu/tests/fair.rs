@@ -140,6 +140,24 @@ fn what_was_charged_too_much_is_given_back() {
 }
 
 #[test]
+fn a_newcomer_waits_for_one_turn_of_a_crowd_whose_work_nobody_knows() {
+    let (mut now, mut scheduler) = (start(), two_tenants(1));
+    for _ in 0..6 {
+        scheduler.request("a", Demand::slots(1), now).unwrap();
+    }
+    let mut running = grants(&mut scheduler, now)[0];
+    let late = scheduler.request("b", Demand::slots(1), now).unwrap();
+    let mut turns = 0;
+    while running != late {
+        turns += 1;
+        now += Duration::from_millis(300);
+        scheduler.release(running, now);
+        running = grants(&mut scheduler, now)[0];
+    }
+    assert_eq!(turns, 1);
+}
+
+#[test]
 fn a_tenants_own_requests_go_by_priority_then_arrival() {
     let (now, mut scheduler) = (start(), two_tenants(1));
     let blocker = scheduler.request("b", one_second(), now).unwrap();

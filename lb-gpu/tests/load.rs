@@ -118,6 +118,38 @@ fn a_machine_that_never_had_a_gpu_is_fit() {
 }
 
 #[test]
+fn who_works_on_one_device_is_judged_by_that_one() {
+    let both = [device("GPU-1", 90, 50), device("GPU-2", 10, 20)];
+    let busy = after(&[&both]).restricted_to(&["GPU-1".into()]);
+    assert_eq!(busy.devices.len(), 1);
+    assert_eq!(busy.load(None).gpu, Ratio::percent(90));
+    let lost = after(&[&both, &both[1..]]);
+    assert!(lost.health_signal().fit, "the machine has another one");
+    assert!(!lost.restricted_to(&["GPU-1".into()]).health_signal().fit);
+    assert!(lost.restricted_to(&["GPU-2".into()]).health_signal().fit);
+}
+
+#[test]
+fn a_device_that_was_never_seen_counts_as_missing() {
+    let other = after(&[&[device("GPU-1", 0, 0)]]).restricted_to(&["GPU-9".into()]);
+    let signal = other.health_signal();
+    assert_eq!(signal.cause.as_deref(), Some("GPU-9: missing"));
+    assert!(!signal.fit && signal.weight == Ratio::IDLE);
+}
+
+#[test]
+fn the_slices_of_a_device_belong_to_it() {
+    let mut slice = device("MIG-1", 0, 20);
+    slice.mig = Some(MigInstance {
+        parent: "GPU-1".into(),
+        index: 0,
+        multiprocessors: None,
+    });
+    let all = after(&[&[device("GPU-1", 0, 0), slice, device("GPU-2", 0, 0)]]);
+    assert_eq!(all.restricted_to(&["GPU-1".into()]).devices.len(), 2);
+}
+
+#[test]
 fn a_slice_that_was_dissolved_on_purpose_is_not_missed() {
     let parent = device("GPU-1", 0, 0);
     let mut slice = device("MIG-1", 0, 0);

@@ -130,6 +130,17 @@ fn a_device_is_forgotten_after_the_retention_time() {
 }
 
 #[test]
+fn a_machine_that_lost_every_device_never_becomes_one_that_needs_none() {
+    let (start, mut tracker) = (start(), Tracker::new(TrackerConfig::default()));
+    tracker.observe(reading([busy("GPU-1", 1)]), start);
+    let days = start + Duration::from_hours(48);
+    tracker.observe(reading([]), days);
+    tracker.fail(ProbeError::Absent(AbsentReason::NoDriver), days);
+    let signal = tracker.snapshot(days).health_signal();
+    assert!(!signal.fit, "{signal:?}");
+}
+
+#[test]
 fn xid_errors_are_counted_by_number() {
     let (start, mut tracker) = (start(), Tracker::new(TrackerConfig::default()));
     let mut noisy = reading([busy("GPU-1", 1)]);

@@ -99,6 +99,23 @@ function chart() {
   $("area").setAttribute("d", `${line(0)}L960 150L${x(0).toFixed(1)} 150Z`);
 }
 
+/** Why an endpoint takes nothing new, in words. */
+const REASONS = {
+  draining: "takes nothing new, finishes what it has",
+  unhealthy: "not ready",
+  ejected: "its own requests failed, back in a while",
+  disabled: "switched off by an operator",
+  removed: "no longer a member",
+};
+
+function endpointNote(e, panicking) {
+  const notes = (e.reasons ?? []).map((reason) => REASONS[reason] ?? String(reason));
+  if (notes.length && panicking) notes.push("used all the same: too few are well");
+  const gpu = e.report?.utilization?.gpu;
+  if (gpu != null) notes.push(`GPU ${percent(gpu)}`);
+  return notes.join(" · ");
+}
+
 function endpoints(pool) {
   const all = pool?.endpoints ?? [];
   const most = Math.max(4, ...all.map((e) => e.in_flight));
@@ -108,16 +125,16 @@ function endpoints(pool) {
       const [, stateCell, weight, load, picks] = old.children;
       stateCell.firstChild.className = `pill ${state}`;
       stateCell.firstChild.textContent = state;
+      stateCell.lastChild.textContent = endpointNote(e, pool.panicking);
       weight.textContent = e.weight;
       load.firstChild.firstChild.firstChild.style.width = `${(100 * e.in_flight) / most}%`;
       load.firstChild.lastChild.textContent = e.in_flight;
       picks.textContent = count(e.picks_total);
-      old.title = (e.reasons ?? []).map(String).join(", ");
       return old;
     }
     const id = el("td", { text: e.id }, ...(e.uri === e.id ? [] : [el("span", { cls: "uri", text: e.uri })]));
     return el("tr", {}, id,
-      el("td", {}, el("span", { cls: `pill ${state}`, text: state })),
+      el("td", {}, el("span", { cls: `pill ${state}`, text: state }), el("span", { cls: "uri", text: endpointNote(e, pool.panicking) })),
       el("td", { cls: "num", text: e.weight }),
       el("td", {}, el("div", { cls: "load" }, bar(e.in_flight / most), el("span", { text: e.in_flight }))),
       el("td", { cls: "num", text: count(e.picks_total) }));
@@ -213,8 +230,9 @@ function facts(now) {
   }
   if (now.gpu?.absence) rows.push(["GPU", now.gpu.absence]);
   for (const gpu of now.gpu?.devices ?? []) {
-    const busy = gpu.utilization == null ? "unknown" : percent(gpu.utilization);
-    rows.push([gpu.name ?? "GPU", `busy ${busy}`]);
+    const busy = gpu.busy == null ? "unknown" : percent(gpu.busy);
+    const verdict = gpu.cause ? `${gpu.verdict}: ${gpu.cause}` : gpu.verdict;
+    rows.push([gpu.id, gpu.present ? `busy ${busy}, ${verdict}` : verdict]);
   }
   if (now.registry) rows.push(["registry", `${now.registry.uri}, revision ${now.registry.revision}`]);
   $("facts").replaceChildren(...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })]));

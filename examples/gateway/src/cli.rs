@@ -1,8 +1,13 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use clap::{Args, Parser, Subcommand};
+use lb_core::limit::QuotaError;
+use simulation::gpu::TenantWeight;
+
+use crate::wiring::limits::PerSecond;
 
 /// A gateway for simulations, with everything it needs. Without a subcommand it starts a registry,
 /// three instances and itself, plays a demonstration, and goes on serving.
@@ -18,11 +23,17 @@ pub struct Cli {
 }
 
 /// How the demonstration is played.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
     /// Address for clients; port 0 picks a free one. Nothing is protected: keep it on loopback.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// What one client may send.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Weight of a tenant in the turns for GPU slots, as in research=3; 1 for all others.
+    #[arg(long = "tenant", value_name = "NAME=WEIGHT")]
+    pub tenants: Vec<TenantWeight>,
     /// Ends after the demonstration; fails if anything it claims did not hold.
     #[arg(long)]
     pub once: bool,
@@ -35,6 +46,31 @@ pub struct DemoArgs {
     /// Ends when standard input does.
     #[arg(long, hide = true)]
     pub leave_with_parent: bool,
+}
+
+/// What one client may send; more is answered 429.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LimitArgs {
+    /// Requests that one client may send per second.
+    #[arg(long, default_value = "5000")]
+    pub requests_per_second: NonZeroU32,
+    /// Of them uploads: bodies of 64 KiB and more, or of unknown size.
+    #[arg(long, default_value = "100")]
+    pub uploads_per_second: NonZeroU32,
+}
+
+impl LimitArgs {
+    /// As the seam wants them.
+    ///
+    /// # Errors
+    ///
+    /// If a limit is so high that it means nothing.
+    pub fn per_second(self) -> Result<PerSecond, QuotaError> {
+        PerSecond::new(
+            self.requests_per_second.get(),
+            self.uploads_per_second.get(),
+        )
+    }
 }
 
 /// What else this program can be.
@@ -64,7 +100,10 @@ pub struct UpArgs {
     pub health_path: String,
     /// Seconds between two questions.
     #[arg(long, default_value = "2")]
-    pub health_seconds: std::num::NonZeroU32,
+    pub health_seconds: NonZeroU32,
+    /// What one client may send.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// One instance, and whether it ends with its parent.

@@ -15,17 +15,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, Stream};
 use lb_autoscale::run::{AutoscalerHandle, Control};
 use lb_autoscale::{Autoscaler, Decision};
 use lb_core::affinity::Affinity;
 use lb_core::policy::LeastRequest;
 use lb_core::proxy::ReverseProxy;
-use lb_core::{EndpointId, Pool};
-use lb_gpu::{NvmlProbe, Sampler};
+use lb_core::{EndpointId, EndpointSpec, Pool};
+use lb_gpu::Sampler;
 use lb_registry::{Discovery as _, EmbeddedServer, InProcess};
 use serde_json::json;
+use simulation::gpu::TenantWeight;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,10 +37,11 @@ use crate::jobs::Jobs;
 use crate::ledger::{Ledger, MemoryLedger};
 use crate::lifeline::Lifeline;
 use crate::wiring::children::Children;
+use crate::wiring::limits::{Limits, PerSecond};
 use crate::wiring::results::CachedResults;
 use crate::wiring::shutdown::SharedProcesses;
 use crate::wiring::weights::Weights;
-use crate::wiring::{SERVICE, drain, endpoints, gpu, keep, load, page, places, specs};
+use crate::wiring::{SERVICE, drain, endpoints, gpu, health, keep, load, page, places, specs};
 use crate::{clock, http, observe, server};
 
 /// Time for instances to drain and end when the gateway does.
@@ -48,12 +50,16 @@ const LAST_CHANCE: Duration = Duration::from_secs(15);
 const LISTED: usize = 30;
 
 /// What may be chosen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Where clients connect; port 0 picks a free one.
     pub listen: SocketAddr,
     /// Whether scale-in waits for running work. Off only for the control run.
     pub drain: bool,
+    /// What one client may send.
+    pub limits: PerSecond,
+    /// Weights of tenants in the turns for GPU slots; whoever is not named weighs 1.
+    pub tenants: Vec<TenantWeight>,
 }
 
 /// A running gateway. Stop it with [`Gateway::stop`]; dropping it kills what it started.
@@ -69,6 +75,7 @@ pub struct Gateway {
     proxy: ReverseProxy,
     autoscaler: AutoscalerHandle,
     processes: SharedProcesses,
+    gpus: Arc<Sampler>,
     /// Ends the server for clients.
     stop: CancellationToken,
     /// Ends the registry, which instances need until they are gone.
@@ -89,13 +96,15 @@ impl Gateway {
         let (stop_registry, tasks) = (CancellationToken::new(), TaskTracker::new());
         let registry = InProcess::default();
         let registry_address = serve_registry(&registry, &stop_registry, &tasks).await?;
-        let (pool, weights) = (pool()?, Weights::default());
-        let follower = endpoints::follow(pool.clone(), registry.watch(SERVICE), weights.clone());
-        tasks.spawn(stop_registry.clone().run_until_cancelled_owned(follower));
+        let weights = Weights::default();
+        let pool = pool(endpoints::sets(registry.watch(SERVICE), weights.clone()))?;
+        let limits = Limits::new(options.limits)?;
+        let (gpus, any_gpu) = gpu::look().await;
         let lifeline = Arc::new(Lifeline::new()?);
         let children = Children {
             program: std::env::current_exe()?,
             registry_uri: format!("http://{registry_address}"),
+            tenants: options.tenants,
             lifeline: Arc::clone(&lifeline),
         };
         let processes = children.processes(&registry);
@@ -106,8 +115,8 @@ impl Gateway {
         });
         let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
         let autoscaler = Autoscaler::new(
-            load::spec()?,
-            load::source(ledger.clone()),
+            load::spec(any_gpu)?,
+            load::source(ledger.clone(), gpu::busy(gpus.handle())),
             processes.clone(),
         )
         .interval(Duration::from_secs(1))
@@ -129,36 +138,35 @@ impl Gateway {
             jobs,
             autoscaler,
             processes,
+            gpus: Arc::new(gpus),
             stop: CancellationToken::new(),
             stop_registry,
             tasks,
             lifeline,
         };
-        let app = gateway.app(&registry, weights);
+        let app = gateway.app(&registry, weights, &limits);
         gateway
             .tasks
             .spawn(server::serve(listener, app, gateway.stop.clone()));
         Ok(gateway)
     }
 
-    fn app(&self, registry: &InProcess, weights: Weights) -> Router {
+    fn app(&self, registry: &InProcess, weights: Weights, limits: &Limits) -> Router {
         let results = Arc::new(self.results.clone());
         let api = Api::new(self.jobs.clone(), Arc::new(specs::check), results);
         let board = Board::start(self.snapshots(registry));
         let scaling = Scaling {
             pool: self.pool.clone(),
             weights,
+            limits: limits.clone(),
             registry: registry.clone(),
             control: self.control(),
             results: self.results.clone(),
             begun: clock::now(),
         };
-        let own = api
-            .routes()
-            .merge(http::board(board))
-            .merge(scaling.routes());
-        own.merge(observe::routes())
-            .fallback_service(self.proxy.clone())
+        let clients = limits.wrap(api.routes().fallback_service(self.proxy.clone()));
+        let operators = http::board(board).merge(scaling.routes());
+        clients.merge(operators).merge(observe::routes())
     }
 
     /// What the page shows, taken whenever the page asks.
@@ -169,7 +177,7 @@ impl Gateway {
         let (pool, results) = (self.pool.clone(), self.results.clone());
         let (ledger, control) = (Arc::clone(self.jobs.ledger()), self.autoscaler.control());
         let (registry, registry_uri) = (registry.watch(SERVICE), self.registry_uri());
-        let (begun, gpus) = (clock::now(), Arc::new(Sampler::start(NvmlProbe::detect())));
+        let (begun, gpus) = (clock::now(), Arc::clone(&self.gpus));
         move || {
             let (pool, stats) = (pool.status(), results.cache.stats());
             let (ledger, scaling) = (Arc::clone(&ledger), page::scaling(&control));
@@ -284,11 +292,14 @@ async fn serve_registry(
 }
 
 /// The pool binds clients by a cookie that only this process can sign.
-fn pool() -> anyhow::Result<Pool> {
+fn pool(sets: impl Stream<Item = Vec<EndpointSpec>> + Send + 'static) -> anyhow::Result<Pool> {
     let key: [u8; 32] = std::array::from_fn(|_| random() as u8);
     let pool = Pool::builder(SERVICE)
         .policy(LeastRequest::default())
         .affinity(Affinity::cookie("lb_session", key))
+        .health(health::check()?)
+        .outlier(health::outliers())
+        .discover(sets)
         .build()?;
     Ok(pool)
 }

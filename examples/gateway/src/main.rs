@@ -45,6 +45,8 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let gateway = Gateway::start(Options {
         listen: args.listen,
         drain: !args.no_drain,
+        limits: args.limits.per_second()?,
+        tenants: args.tenants,
     })
     .await?;
     announce(

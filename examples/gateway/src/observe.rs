@@ -10,10 +10,11 @@ pub(crate) fn routes() -> Router {
     let Ok(recorder) = PrometheusBuilder::new().install_recorder() else {
         return Router::new();
     };
-    lb_core::observe::describe();
-    lb_registry::observe::describe();
     lb_autoscale::observe::describe();
+    lb_cache::observe::describe();
+    lb_core::observe::describe();
     lb_gpu::observe::describe();
+    lb_registry::observe::describe();
     let render = move || {
         let text = recorder.render();
         async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }

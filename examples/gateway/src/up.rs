@@ -1,7 +1,7 @@
 //! `gateway up http://a http://b`: balancing, health and the page over given upstreams.
 //!
-//! Nothing to configure: the policy is least request, health is asked actively, HTTP and
-//! WebSocket go through, and the page is at `/` of an address of its own, so that no path of the
+//! Nothing to configure: the policy is least request, health is asked actively, who fails its
+//! requests is ejected for a while, clients have limits, HTTP and WebSocket go through, and the page is at `/` of an address of its own, so that no path of the
 //! upstreams is hidden.
 
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use lb_core::Pool;
 use lb_core::health::{HealthCheck, HttpProbe};
+use lb_core::outlier::OutlierDetection;
 use lb_core::proxy::ReverseProxy;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cli::UpArgs;
 use crate::http::{Board, board};
+use crate::wiring::limits::Limits;
 use crate::{clock, server};
 
 /// A gateway over given upstreams.
@@ -46,6 +48,7 @@ impl Up {
         let pool = Pool::builder("up")
             .endpoints(upstreams)
             .health(health)
+            .outlier(OutlierDetection::default())
             .build();
         let pool = pool.context("upstreams look like http://10.0.0.1:8000")?;
         let listener = TcpListener::bind(args.listen).await;
@@ -58,7 +61,8 @@ impl Up {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let app = axum::Router::new().fallback_service(up.proxy.clone());
+        let limits = Limits::new(args.limits.per_second()?)?;
+        let app = limits.wrap(axum::Router::new().fallback_service(up.proxy.clone()));
         up.tasks
             .spawn(server::serve(listener, app, up.stop.clone()));
         let board = board(Board::start(snapshots(pool)));

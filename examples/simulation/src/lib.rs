@@ -13,6 +13,7 @@
 //! | number the progress of a job          | [`progress`]     | decide |
 //! | compute a run                         | [`engine`]       | serve  |
 //! | queue, watch and stop jobs            | [`jobs`]         | serve  |
+//! | know my GPUs and share them           | [`gpu`]          | edge   |
 //! | offer all that over HTTP              | [`service`]      | edge   |
 
 pub mod buckets;
@@ -21,6 +22,7 @@ pub mod csv;
 pub mod distribution;
 pub mod engine;
 pub mod formula;
+pub mod gpu;
 pub mod jobs;
 mod moments;
 mod normal;

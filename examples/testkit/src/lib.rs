@@ -30,7 +30,7 @@
 //!
 //! # What it does not do
 //!
-//! It does not install anything and needs no async runtime. A server that must not run as root
+//! It does not install anything, and servers need no async runtime. A server that must not run as root
 //! (PostgreSQL) is started with [`Launch::user`](server::Launch::user), which itself needs root.
 
 pub mod cache;

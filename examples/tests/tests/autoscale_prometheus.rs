@@ -1,5 +1,6 @@
 //! A real Prometheus scrapes real instances and drives real local processes up and down
-//! under real load. With the drain no request is lost; without it (the control) some are.
+//! under real load: simulations that outlive the request that started them. With the drain none of
+//! them is lost; without it (the control) some are.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,19 +17,29 @@ use lb_autoscale::{Autoscaler, AutoscalerHandle, LocalProcesses, Spec};
 use testkit::{Program, Ready, Server, port};
 use tokio::process::Command;
 
-/// An instance: `/work` takes 0.4 s, `/metrics` tells how many are in work. It
-/// stops at once when told to, so whatever it holds then is lost.
+/// An instance: `/start/ID` begins a simulation of 0.4 s and answers at once, `/state/ID` tells
+/// whether it has finished, `/metrics` how many have not. It stops at once when told to, so
+/// whatever it holds then is lost.
 const INSTANCE: &str = r#"
 import http.server, sys, threading, time
-active, lock = 0, threading.Lock()
+known, active, lock = {}, 0, threading.Lock()
+def simulate(name):
+    global active
+    time.sleep(0.4)
+    with lock:
+        known[name] = "finished"
+        active -= 1
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         global active
-        if self.path == "/work":
-            with lock: active += 1
-            time.sleep(0.4)
-            with lock: active -= 1
-        body = f"simulation_active {active}\n".encode()
+        _, what, *name = self.path.split("/")
+        with lock:
+            if what == "start":
+                known[name[0]] = "running"
+                active += 1
+                threading.Thread(target=simulate, args=name, daemon=True).start()
+            state = known.get(name[0], "unknown") if name else ""
+            body = f"simulation_active {active}\n# {state}\n".encode()
         self.send_response(200)
         self.send_header("content-type", "text/plain; version=0.0.4")
         self.send_header("content-length", str(len(body)))
@@ -41,17 +52,29 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 const SLOTS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A GET on loopback; true if the answer is complete and 200.
-fn get(port: u16, path: &str) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
+/// A GET on loopback; the answer if it is complete and 200.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut answer = String::new();
-    let asked = write!(stream, "GET {path} HTTP/1.0\r\n\r\n");
-    asked.is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.0 200")
-        && answer.contains("simulation_active")
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    stream.read_to_string(&mut answer).ok()?;
+    let whole = answer.starts_with("HTTP/1.0 200") && answer.contains("simulation_active");
+    whole.then_some(answer)
+}
+
+/// One simulation from its start to its end; `false` if its instance lost it.
+fn simulate(port: u16, name: usize) -> bool {
+    if get(port, &format!("/start/{name}")).is_none() {
+        return false;
+    }
+    let mut state = None;
+    let ended = testkit::wait::until(PATIENCE, || {
+        state = get(port, &format!("/state/{name}"));
+        state
+            .as_deref()
+            .is_none_or(|state| !state.contains("# running"))
+    });
+    ended && state.is_some_and(|state| state.contains("# finished"))
 }
 
 /// One instance as the balancer sees it.
@@ -66,6 +89,7 @@ struct Slot {
 struct Balancer {
     slots: Mutex<BTreeMap<u16, Slot>>,
     turn: AtomicUsize,
+    named: AtomicUsize,
     finished: AtomicUsize,
     lost: AtomicUsize,
 }
@@ -92,8 +116,9 @@ impl Balancer {
         let Some(number) = self.take() else {
             return;
         };
-        let answered = get(ports[usize::from(number)], "/work");
-        let counter = if answered { &self.finished } else { &self.lost };
+        let name = self.named.fetch_add(1, Ordering::Relaxed);
+        let finished = simulate(ports[usize::from(number)], name);
+        let counter = if finished { &self.finished } else { &self.lost };
         counter.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = self.slots().get_mut(&number) {
             slot.held -= 1;
@@ -163,7 +188,7 @@ fn processes(
         command
     })
     .ready(move |instance| {
-        let up = get(ready_ports[usize::from(instance.slot)], "/metrics");
+        let up = get(ready_ports[usize::from(instance.slot)], "/metrics").is_some();
         if up {
             opened.slots().entry(instance.slot).or_default().closed = false;
         }
@@ -176,15 +201,15 @@ fn processes(
                 // The control: the instance ends while requests still come to it.
                 return;
             }
-            let held = |balancer: &Balancer| {
+            let held = move |balancer: &Balancer| {
                 balancer.slots().get_mut(&instance.slot).map_or(0, |slot| {
                     slot.closed = true;
                     slot.held
                 })
             };
-            while held(&balancer) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let empty = move || testkit::wait::until(PATIENCE, || held(&balancer) == 0);
+            let waited = tokio::task::spawn_blocking(empty).await;
+            assert!(waited.is_ok_and(|empty| empty), "it never was empty");
         }
     })
 }
@@ -278,7 +303,7 @@ impl Scene {
         self.clients.store(3, Ordering::Relaxed);
         assert!(self.reaches(2), "down: {}", self.why());
         let finished = self.balancer.finished.load(Ordering::Relaxed);
-        assert!(finished > 20, "only {finished} requests were answered");
+        assert!(finished > 20, "only {finished} simulations finished");
         assert_eq!(self.ports.len(), SLOTS);
         self.balancer.lost.load(Ordering::Relaxed)
     }

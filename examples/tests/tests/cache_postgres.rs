@@ -34,19 +34,14 @@ async fn load(cache: &Cache, key: &str, value: u32) -> u32 {
     *loaded.await.expect("loads")
 }
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 async fn until_written(cache: &Cache, writes: u64) {
-    let waiting = async {
-        while cache
-            .stats()
-            .database
-            .is_none_or(|database| database.writes < writes)
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .expect("the write arrives");
+    testkit::wait::found("the write arrives", PATIENCE, async || {
+        let database = cache.stats().database?;
+        (database.writes >= writes).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,19 +93,11 @@ async fn values_expire_and_are_purged(tier: &PostgresTier) {
     tier.put("brief".into(), "x".into(), brief, When::Always)
         .await
         .expect("PostgreSQL answers");
-    let waiting = async {
-        while tier
-            .get("brief".into())
-            .await
-            .expect("PostgreSQL answers")
-            .is_some()
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting)
-        .await
-        .expect("expires");
+    testkit::wait::found("it expires", PATIENCE, async || {
+        let kept = tier.get("brief".into()).await.expect("PostgreSQL answers");
+        kept.is_none().then_some(())
+    })
+    .await;
     assert!(
         tier.put(
             "brief".into(),
@@ -121,16 +108,11 @@ async fn values_expire_and_are_purged(tier: &PostgresTier) {
         .await
         .expect("PostgreSQL answers")
     );
-    let purging = async {
-        loop {
-            match tier.purge().await.expect("PostgreSQL answers") {
-                0 => tokio::time::sleep(Duration::from_millis(5)).await,
-                purged => return purged,
-            }
-        }
-    };
-    let purged = tokio::time::timeout(Duration::from_secs(10), purging).await;
-    assert_eq!(purged.expect("it expires"), 1);
+    let purged = testkit::wait::found("it is purged", PATIENCE, async || {
+        let purged = tier.purge().await.expect("PostgreSQL answers");
+        (purged > 0).then_some(purged)
+    });
+    assert_eq!(purged.await, 1);
 }
 
 async fn a_cache_reads_through_and_clears(tier: &PostgresTier) {

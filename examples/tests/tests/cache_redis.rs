@@ -40,14 +40,8 @@ async fn load(cache: &Cache, key: &str, value: u8) -> u8 {
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
+    let limit = Duration::from_secs(20);
+    testkit::wait::found(what, limit, async || holds().then_some(())).await;
 }
 
 fn writes(cache: &Cache) -> u64 {

@@ -22,15 +22,19 @@
 //! assert_eq!(forecast.replicas(&profile, eve), Some(10));
 //! ```
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Bound;
 use crate::UnixMillis;
 use crate::decision::{Stage, Trace};
-use crate::inputs::{Inputs, Reading};
+use crate::inputs::{Inputs, Pod, Reading};
 
 /// Seasons kept per slot.
 const SEASONS: usize = 4;
+/// No forecast looks further ahead than a day because of slow starts.
+const LONGEST_START: u32 = 86_400;
 /// Smoothing of level, trend and season (Holt-Winters), and of the scores.
 const ALPHA: f64 = 0.3;
 const BETA: f64 = 0.01;
@@ -47,7 +51,8 @@ pub struct Forecast {
     pub season_seconds: u32,
     /// Slots of a season. Default: 288, five minutes each.
     pub slots: u32,
-    /// How far ahead: at least the time an instance needs to start. Default: 120.
+    /// How far ahead at least. A fleet whose instances are seen to take longer to
+    /// become ready is looked ahead for as long as they take. Default: 120.
     pub lead_seconds: u32,
     /// The share of former seasons the profile covers. Default: 0.9.
     pub quantile: f64,
@@ -79,6 +84,9 @@ pub struct Profile {
     seasonal: Vec<f64>,
     learned: u64,
     scores: [f64; 3],
+    /// How long instances took to become ready, as seen last.
+    #[serde(default)]
+    start_seconds: u32,
 }
 
 impl Forecast {
@@ -104,7 +112,7 @@ impl Forecast {
 
     /// How far ahead it looks, in whole seconds.
     #[must_use]
-    pub fn lead(mut self, lead: std::time::Duration) -> Self {
+    pub fn lead(mut self, lead: Duration) -> Self {
         self.lead_seconds = u32::try_from(lead.as_secs()).unwrap_or(u32::MAX);
         self
     }
@@ -131,7 +139,8 @@ impl Forecast {
     pub fn replicas(&self, profile: &Profile, now: UnixMillis) -> Option<u32> {
         let model = profile.best(self.slots)?;
         let slot = profile.slot?;
-        let ahead = self.slot_at(now + std::time::Duration::from_secs(self.lead_seconds.into()));
+        let lead = self.lead_seconds.max(profile.start_seconds);
+        let ahead = self.slot_at(now + Duration::from_secs(lead.into()));
         let demand = (slot..=ahead)
             .filter_map(|at| self.predict(profile, model, at, at - slot + 1))
             .fold(0.0, f64::max);
@@ -155,11 +164,18 @@ impl Forecast {
                 now,
             );
         }
+        if let Some(seconds) = start_seconds(&inputs.pods) {
+            profile.start_seconds = seconds;
+        }
         let replicas = self.replicas(profile, now)?;
         match self.mode {
             ForecastMode::Act => Some(Bound::floor("forecast", replicas, "FormerSeasons")),
             ForecastMode::Advise => {
-                let numbers = [("replicas", f64::from(replicas))];
+                let lead = self.lead_seconds.max(profile.start_seconds);
+                let numbers = [
+                    ("replicas", f64::from(replicas)),
+                    ("lead_seconds", f64::from(lead)),
+                ];
                 let current = inputs.current;
                 trace.step(
                     Stage::Note,
@@ -252,6 +268,20 @@ impl Profile {
         };
         (score < naive).then_some(model)
     }
+}
+
+/// How long the instances that are ready took to become so: the median, so that one that lost its
+/// readiness later and found it again says little. `None` if nobody tells.
+fn start_seconds(pods: &[Pod]) -> Option<u32> {
+    let ready = pods.iter().filter(|pod| pod.ready == Some(true));
+    let mut took: Vec<Duration> = ready
+        .filter_map(|pod| Some(pod.ready_changed_at?.since(pod.started_at?)))
+        .collect();
+    took.sort_unstable();
+    let median = took.get(took.len() / 2)?;
+    Some(
+        u32::try_from(median.as_secs()).map_or(LONGEST_START, |seconds| seconds.min(LONGEST_START)),
+    )
 }
 
 fn quantile(values: &[f64], share: f64) -> Option<f64> {

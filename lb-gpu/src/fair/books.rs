@@ -9,6 +9,8 @@ use super::tenant::{Tenant, Waiting};
 
 /// Shortest and longest time that a full queue asks to stay away.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// What a full queue assumes of permits that nobody knows anything about.
+const UNKNOWN_HOLDING: Duration = Duration::from_secs(10);
 
 impl Scheduler {
     /// Charges permits that outlived what they paid for. Each charge doubles,
@@ -124,7 +126,7 @@ impl Scheduler {
 
     pub(super) fn queue_full(&self, key: TenantKey, ahead: usize) -> Refused {
         let each = self.tenants[&key]
-            .expected(self.limits.expected)
+            .expected(self.limits.expected.unwrap_or(UNKNOWN_HOLDING))
             .as_secs_f64();
         let seconds = each * ahead as f64 / self.total_slots.max(1) as f64;
         let (shortest, longest) = RETRY_AFTER;

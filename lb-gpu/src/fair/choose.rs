@@ -132,10 +132,13 @@ impl Scheduler {
             .leave_the_queue(ticket)
             .expect("only waiting requests are chosen");
         self.virtual_now = self.virtual_now.max(self.tenants[&key].clock);
+        // Nobody knows: pay as it goes. What a guess would charge too much, newcomers would stand
+        // level with, and wait for although it is given back.
+        let guess = self.limits.expected.unwrap_or(SMALLEST_INSTALMENT);
         let charged = waiting
             .demand
             .expected
-            .unwrap_or_else(|| self.tenants[&key].expected(self.limits.expected))
+            .unwrap_or_else(|| self.tenants[&key].expected(guess))
             .clamp(SMALLEST_INSTALMENT, LARGEST_INSTALMENT);
         let dominant = self.dominant(&waiting.demand);
         self.charge(key, dominant * charged.as_secs_f64());

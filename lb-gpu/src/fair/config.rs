@@ -55,7 +55,7 @@ pub(super) struct Limits {
     pub(super) waiting: usize,
     pub(super) reserve_after: Option<Duration>,
     pub(super) lookahead: usize,
-    pub(super) expected: Duration,
+    pub(super) expected: Option<Duration>,
     pub(super) headroom_bytes: u64,
 }
 
@@ -72,7 +72,7 @@ impl Default for Builder {
                 waiting: 10_000,
                 reserve_after: Some(Duration::from_secs(10)),
                 lookahead: 16,
-                expected: Duration::from_secs(10),
+                expected: None,
                 headroom_bytes: 0,
             },
         }
@@ -163,9 +163,10 @@ impl Builder {
         self
     }
 
-    /// Holding time assumed for a tenant without history. Default: 10 s.
+    /// Holding time that a tenant without history pays in advance. Default: none,
+    /// it pays as it goes.
     pub fn expected(mut self, duration: Duration) -> Self {
-        self.limits.expected = duration;
+        self.limits.expected = Some(duration);
         self
     }
 
@@ -225,7 +226,10 @@ impl Builder {
                 self.limits.waiting == 0 || self.limits.waiting_per_tenant == 0,
             ),
             ("lookahead", self.limits.lookahead == 0),
-            ("expected", self.limits.expected.is_zero()),
+            (
+                "expected",
+                self.limits.expected.is_some_and(|guess| guess.is_zero()),
+            ),
         ] {
             if zero {
                 return Err(InvalidConfig::Zero { what });

@@ -42,8 +42,9 @@ impl Demand {
     }
 
     /// How long the permit will be held, as a guess: better guesses, better
-    /// fairness. Corrected by the truth at the end. Default: the tenant's recent
-    /// average.
+    /// fairness. Corrected by the truth at the end; tenants that came meanwhile
+    /// are not, so do not overstate it. Default: the tenant's recent average, and
+    /// for its first work nothing: it pays as it goes.
     #[must_use]
     pub fn expected(mut self, duration: Duration) -> Self {
         self.expected = Some(duration);

@@ -108,7 +108,8 @@ impl SamplerBuilder {
         self
     }
 
-    /// How long a missing device stays visible. Default: 10 min.
+    /// How long a missing device stays visible; while none is left, the last ones
+    /// stay for good. Default: 10 min.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.tracker.retention = retention;
         self

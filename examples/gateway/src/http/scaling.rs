@@ -7,7 +7,7 @@
 //! | `GET cache/stats` | hits, misses, loads |
 //! | `GET performance/summary` | totals and latencies in one object |
 //! | `GET health` | 200 if anybody can serve, else 503 |
-//! | `POST load-balancer/configure` | `{"policy": {"policy": "round_robin"}, "weights": {"sim-0": 3}, "draining": {"sim-1": true}}` |
+//! | `POST load-balancer/configure` | `{"policy": {"policy": "round_robin"}, "weights": {"sim-0": 3}, "draining": {"sim-1": true}, "limits": {"requests_per_second": 10}}` |
 //! | `POST auto-scaling/configure` | `{"min_replicas": 3, "max_replicas": 5}`, or a whole `{"spec": {…}}` |
 //! | `POST cache/clear` | empties the cache |
 //!
@@ -35,6 +35,7 @@ use lb_core::proxy::PeerAddr;
 use lb_registry::InProcess;
 
 use super::Problem;
+use crate::wiring::limits::Limits;
 use crate::wiring::results::CachedResults;
 use crate::wiring::weights::Weights;
 
@@ -45,6 +46,8 @@ pub struct Scaling {
     pub pool: Pool,
     /// Weights an operator has set; they outlive changes in the registry.
     pub weights: Weights,
+    /// What clients may send.
+    pub limits: Limits,
     /// The registry.
     pub registry: InProcess,
     /// The autoscaler.

@@ -5,9 +5,11 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
+use simulation::jobs::Tenant;
+use simulation::service::TENANT;
 
 use super::id::Id;
 use super::{Api, Problem, SPEC_BYTES};
@@ -27,9 +29,11 @@ pub(super) struct SubmitQuery {
 pub(super) async fn submit(
     State(api): State<Api>,
     Id(id): Id,
+    headers: HeaderMap,
     query: Result<Query<SubmitQuery>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let tenant = tenant(&headers)?;
     let Query(query) =
         query.map_err(|error| bad_query(&error, "the only parameter is reuse=true"))?;
     let spec = (api.check)(&body.map_err(|error| bad_body(&error))?)?;
@@ -40,7 +44,7 @@ pub(super) async fn submit(
     };
     let submitted = match known {
         Some(result) => api.jobs.submit_known(id, spec, result).await?,
-        None => api.jobs.submit(id, spec).await?,
+        None => api.jobs.submit(id, spec, tenant).await?,
     };
     let (status, view) = match submitted {
         Submitted::New(view) => (StatusCode::ACCEPTED, view),
@@ -48,6 +52,19 @@ pub(super) async fn submit(
     };
     let progress = format!("/simulations/{}/progress", view.id);
     Ok((status, [(header::LOCATION, progress)], Json(view)).into_response())
+}
+
+/// On whose behalf, by the header `x-tenant`. This gateway believes what it says: put whoever
+/// knows better in front of it.
+fn tenant(headers: &HeaderMap) -> Result<Tenant, Problem> {
+    let Some(name) = headers.get(TENANT) else {
+        return Ok(Tenant::default());
+    };
+    let name = name.to_str().ok().and_then(Tenant::parse);
+    name.ok_or_else(|| {
+        let hint = "1 to 64 characters out of A-Z, a-z, 0-9, _, - and .";
+        Problem::new(StatusCode::BAD_REQUEST, "no name of a tenant", hint).field("x-tenant")
+    })
 }
 
 /// `GET`: where the job stands.

@@ -10,6 +10,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use simulation::jobs::Tenant;
+use simulation::service::TENANT;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message as WsMessage};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
@@ -63,7 +65,12 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 impl Remote {
     /// Gives the job to the instance at `uri`, under a name of our own: the client's name may
     /// have meant another job there before.
-    pub(super) async fn submit(client: Client, uri: &str, spec: &JobSpec) -> Result<Self, Refusal> {
+    pub(super) async fn submit(
+        client: Client,
+        uri: &str,
+        spec: &JobSpec,
+        tenant: &Tenant,
+    ) -> Result<Self, Refusal> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only uniqueness matters.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +79,7 @@ impl Remote {
         let remote = Self { client, path };
         let body = Bytes::copy_from_slice(spec.as_str().as_bytes());
         let (status, body) = remote
-            .send(Method::PUT, body)
+            .send_for(Some(tenant), Method::PUT, body)
             .await
             .map_err(|error| Refusal::Instance(error.to_string()))?;
         match status {
@@ -113,10 +120,23 @@ impl Remote {
     }
 
     async fn send(&self, method: Method, body: Bytes) -> Result<(StatusCode, Bytes), FetchError> {
-        let request = Request::builder()
+        self.send_for(None, method, body).await
+    }
+
+    async fn send_for(
+        &self,
+        tenant: Option<&Tenant>,
+        method: Method,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{}", self.path))
-            .header("content-type", "application/json")
+            .header("content-type", "application/json");
+        if let Some(tenant) = tenant {
+            request = request.header(TENANT, tenant.as_str());
+        }
+        let request = request
             .body(Full::new(body))
             .expect("invariant: an address from the registry and a name of ours make a valid URI");
         let response = self.client.fetch(request, DEADLINE).await?;

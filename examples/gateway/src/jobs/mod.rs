@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use simulation::jobs::Tenant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -105,15 +106,20 @@ impl Jobs {
         &self.0.ledger
     }
 
-    /// Submits a job and starts it if it is new.
+    /// Submits a job and starts it on behalf of `tenant` if it is new.
     ///
     /// # Errors
     ///
     /// As [`Ledger::submit`].
-    pub async fn submit(&self, id: JobId, spec: JobSpec) -> Result<Submitted, LedgerError> {
+    pub async fn submit(
+        &self,
+        id: JobId,
+        spec: JobSpec,
+        tenant: Tenant,
+    ) -> Result<Submitted, LedgerError> {
         let submitted = self.0.ledger.submit(id, spec).await?;
         if let Submitted::New(view) = &submitted {
-            self.start(view.clone());
+            self.start(view.clone(), tenant);
         }
         Ok(submitted)
     }
@@ -161,7 +167,7 @@ impl Jobs {
         self.0.tasks.wait().await;
     }
 
-    fn start(&self, view: JobView) {
+    fn start(&self, view: JobView, tenant: Tenant) {
         let token = self.0.stop.child_token();
         self.0.running().insert(view.id.clone(), token.clone());
         // The task must not keep the owner alive: dropping the last `Jobs` stops it.
@@ -170,6 +176,7 @@ impl Jobs {
             places: Arc::clone(&self.0.places),
             on_result: Arc::clone(&self.0.on_result),
             client: self.0.client.clone(),
+            tenant,
         };
         let owner = Arc::downgrade(&self.0);
         self.0.tasks.spawn(async move {
@@ -194,6 +201,7 @@ struct Worker {
     places: Places,
     on_result: OnResult,
     client: Client,
+    tenant: Tenant,
 }
 
 impl Worker {
@@ -258,7 +266,9 @@ impl Worker {
                 continue;
             };
             let instance = Arc::clone(&place.instance);
-            match instance::Remote::submit(self.client.clone(), &place.uri, &view.spec).await {
+            let submitted =
+                instance::Remote::submit(self.client.clone(), &place.uri, &view.spec, &self.tenant);
+            match submitted.await {
                 Ok(remote) => return Ok(attempt::Settled::new(place, remote)),
                 Err(instance::Refusal::Job(error)) => return Err(error),
                 Err(instance::Refusal::Instance(why)) => {

@@ -139,7 +139,9 @@ fn jobs(uris: Vec<String>) -> (Jobs, Arc<()>) {
 /// Submits a job and gives its whole progress.
 async fn run(jobs: &Jobs) -> Vec<Message> {
     let id: JobId = "job".parse().unwrap();
-    jobs.submit(id.clone(), "{}".into()).await.unwrap();
+    jobs.submit(id.clone(), "{}".into(), Tenant::default())
+        .await
+        .unwrap();
     let progress = jobs.ledger().follow(&id, 0).await.unwrap();
     let all = progress.collect::<Vec<_>>();
     tokio::time::timeout(Duration::from_secs(20), all)
@@ -237,7 +239,9 @@ async fn a_cancelled_job_is_cancelled_at_its_instance_and_leaves_its_place() {
     let (fake, uri) = Fake::new(&[&[FIRST, Line::Waits]]).start().await;
     let (jobs, held) = jobs(vec![uri]);
     let id: JobId = "job".parse().unwrap();
-    jobs.submit(id.clone(), "{}".into()).await.unwrap();
+    jobs.submit(id.clone(), "{}".into(), Tenant::default())
+        .await
+        .unwrap();
     let mut progress = jobs.ledger().follow(&id, 0).await.unwrap();
     while progress
         .next()

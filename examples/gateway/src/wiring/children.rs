@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use lb_autoscale::process::LocalProcesses;
 use lb_registry::{Discovery as _, InProcess, Registry as _, Status};
+use simulation::gpu::TenantWeight;
 use tokio::process::Command;
 
 use super::SERVICE;
@@ -22,6 +23,8 @@ pub struct Children {
     pub program: PathBuf,
     /// Where instances register, as in `http://127.0.0.1:8500`.
     pub registry_uri: String,
+    /// Weights of tenants.
+    pub tenants: Vec<TenantWeight>,
     /// What ends them when this process ends.
     pub lifeline: Arc<Lifeline>,
 }
@@ -50,6 +53,11 @@ impl Children {
         let (id, registry) = (name(slot), self.registry_uri.as_str());
         let mut command = Command::new(&self.program);
         command.args(["instance", "--leave-with-parent", "--threads", "1"]);
+        // One GPU each, round where there are fewer.
+        command.args(["--gpu", &slot.to_string()]);
+        for tenant in &self.tenants {
+            command.args(["--tenant", &tenant.to_string()]);
+        }
         command
             .args(["--id", &id, "--registry", registry])
             .stdout(Stdio::null());
@@ -74,12 +82,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_is_told_its_name_and_where_to_register() {
+    fn an_instance_is_told_its_name_its_tenants_and_where_to_register() {
         let registry_uri = "http://127.0.0.1:8500".to_owned();
         let lifeline = Arc::new(Lifeline::new().unwrap());
         let children = Children {
             program: "gateway".into(),
             registry_uri,
+            tenants: vec!["research=3".parse().unwrap()],
             lifeline,
         };
         let line = format!("{:?}", children.command(4).as_std());
@@ -87,6 +96,7 @@ mod tests {
             line.contains("sim-4") && line.contains("http://127.0.0.1:8500"),
             "{line}"
         );
+        assert!(line.contains("research=3"), "{line}");
     }
 
     #[tokio::test]

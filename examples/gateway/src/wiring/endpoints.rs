@@ -1,10 +1,8 @@
 //! Registry -> balancer. The registry never hears of balancing, the balancer never hears of
 //! registries; every fact that both know is carried over.
 
-use std::pin::pin;
-
-use futures_util::{Stream, StreamExt as _};
-use lb_core::{EndpointSpec, Pool};
+use futures_util::{Stream, StreamExt as _, stream};
+use lb_core::EndpointSpec;
 use lb_registry::{Instance, Status, Watch};
 
 use super::weights::Weights;
@@ -25,30 +23,24 @@ pub fn endpoint(instance: &Instance) -> Option<EndpointSpec> {
     Some(facts.fold(spec, |spec, (key, value)| spec.metadata(key, value)))
 }
 
-/// Every set the registry knows, as the balancer follows it.
-fn sets(watch: Watch) -> impl Stream<Item = Vec<EndpointSpec>> + Send + 'static {
-    watch.map(|snapshot| {
-        snapshot
-            .instances
-            .iter()
-            .filter_map(|one| endpoint(one))
-            .collect()
+/// Every set the registry knows, with the weights that an operator has set, as
+/// [`discover`](lb_core::pool::PoolBuilder::discover) follows it: a new one whenever either changes.
+pub fn sets(
+    watch: Watch,
+    weights: Weights,
+) -> impl Stream<Item = Vec<EndpointSpec>> + Send + 'static {
+    let latest = watch.clone();
+    let changes = stream::select(watch.map(drop), weights.changes());
+    changes.map(move |()| {
+        let known = latest.latest();
+        let set = known.instances.iter().filter_map(|one| endpoint(one));
+        weights.weigh(set.collect())
     })
-}
-
-/// Makes the pool follow the registry until either ends.
-pub async fn follow(pool: Pool, watch: Watch, weights: Weights) {
-    let mut sets = pin!(sets(watch));
-    while let Some(set) = sets.next().await {
-        if let Err(error) = pool.set_endpoints(set) {
-            tracing::warn!(%error, "an address that cannot be used; the last set stays");
-        }
-        weights.apply(&pool);
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use lb_core::Pool;
     use lb_registry::{Discovery as _, InProcess, Registration, Registry as _};
 
     use super::*;
@@ -99,9 +91,31 @@ mod tests {
             .register(&Registration::new(instance("sim-1")))
             .await
             .unwrap();
-        let mut sets = std::pin::pin!(sets(registry.watch("simulation")));
+        let sets = sets(registry.watch("simulation"), Weights::default());
+        let mut sets = std::pin::pin!(sets);
         assert_eq!(sets.next().await.unwrap().len(), 1);
         registry.deregister("sim-1").await.unwrap();
         assert_eq!(sets.next().await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_weight_that_is_set_by_hand_brings_a_new_set() {
+        let registry = InProcess::default();
+        registry
+            .register(&Registration::new(instance("sim-1")))
+            .await
+            .unwrap();
+        let weights = Weights::default();
+        let sets = sets(registry.watch("simulation"), weights.clone());
+        let pool = Pool::builder("simulation").discover(sets).build().unwrap();
+        while pool.endpoints().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        weights.set(&pool, [("sim-1".to_owned(), 7)].into());
+        registry.set_draining("sim-1", Some("test")).await.unwrap();
+        while !pool.status().endpoints[0].draining {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pool.endpoints()[0].weight(), 7);
     }
 }

@@ -1,8 +1,27 @@
-//! GPU probe -> status. That there is no GPU is an answer like any other.
+//! GPU probe -> status and autoscaler. That there is no GPU is an answer like any other.
 
-use lb_gpu::GpuSnapshot;
+use std::time::Duration;
+
+use lb_gpu::sampler::Handle;
 use lb_gpu::snapshot::{Availability, GpuDevice};
+use lb_gpu::{GpuSnapshot, NvmlProbe, Ratio, Sampler};
 use serde_json::{Value, json};
+
+/// A driver that hangs must not keep the gateway from starting.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+/// Looks at this machine's GPUs from now on, and whether there are any.
+pub async fn look() -> (Sampler, bool) {
+    let sampler = Sampler::start(NvmlProbe::detect());
+    let first = tokio::time::timeout(FIRST_LOOK, sampler.ready()).await;
+    let any = first.is_ok_and(|snapshot| !snapshot.devices.is_empty());
+    (sampler, any)
+}
+
+/// How busy the GPUs are for the autoscaler: the slow average.
+pub fn busy(gpus: Handle) -> impl Fn() -> Option<f64> + Send + Sync + 'static {
+    move || gpus.latest().load(None).gpu_scaling.map(Ratio::get)
+}
 
 /// What the page shows of this machine's GPUs.
 #[must_use]
@@ -22,7 +41,9 @@ fn device(device: &GpuDevice) -> Value {
         "id": device.id().as_str(),
         "name": device.reading.name,
         "present": device.present,
-        "busy": device.busy_routing.map(lb_gpu::Ratio::get),
+        "verdict": device.health.verdict.label(),
+        "cause": device.health.cause.map(|cause| cause.to_string()),
+        "busy": device.busy_routing.map(Ratio::get),
         "memory_used_bytes": metrics.memory.map(|memory| memory.used_bytes),
         "temperature_celsius": metrics.temperature_celsius,
         "power_watts": metrics.power_watts,

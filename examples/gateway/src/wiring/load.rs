@@ -1,4 +1,5 @@
-//! Ledger -> autoscaler: how many simulations are under way, and how many one instance should have.
+//! Ledger and GPUs -> autoscaler: how many simulations are under way, how busy the GPUs are, and how
+//! much of both one instance should have.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,17 +11,20 @@ use lb_autoscale::spec::{Metric, Policy, ScalingRules, SelectPolicy, Spec, SpecE
 
 use crate::ledger::Ledger;
 
-/// The one metric.
 const ACTIVE: &str = "active_simulations";
+const GPU: &str = "gpu_busy";
+/// Share of their time that GPUs should be busy, on average.
+const GPU_TARGET: f64 = 0.75;
 
-/// Three to five instances for two active simulations each. Grows by half but by two at a time at
+/// Three to five instances for two active simulations each and, where there are GPUs, for three
+/// quarters of their time. Grows by half but by two at a time at
 /// most; shrinks by two at a time once the load has been low for six seconds (a demonstration's
 /// patience; in production this is minutes).
 ///
 /// # Errors
 ///
 /// Never; the autoscaler checks every specification.
-pub fn spec() -> Result<Spec, SpecError> {
+pub fn spec(gpus: bool) -> Result<Spec, SpecError> {
     let period = Duration::from_secs(5);
     let grow = ScalingRules::default()
         .policy(Policy::percent(50, period))
@@ -29,31 +33,39 @@ pub fn spec() -> Result<Spec, SpecError> {
     let shrink = ScalingRules::default()
         .policy(Policy::pods(2, Duration::from_secs(15)))
         .stabilization_window(Duration::from_secs(6));
-    Spec::builder("simulation")
+    let spec = Spec::builder("simulation")
         .replicas(3..=5)
         .metric(Metric::external(ACTIVE).average_value(2.0))
         .scale_up(grow)
-        .scale_down(shrink)
-        .build()
+        .scale_down(shrink);
+    // A metric that nobody can ever read would keep the fleet from shrinking.
+    let busy = Metric::external(GPU).value(GPU_TARGET);
+    if gpus { spec.metric(busy) } else { spec }.build()
 }
 
-/// Reads the ledger at every decision.
-pub fn source(ledger: Arc<dyn Ledger>) -> impl MetricSource + 'static {
+/// Reads the ledger and the GPUs at every decision. `busy` knows nothing where there is no GPU.
+pub fn source(
+    ledger: Arc<dyn Ledger>,
+    busy: impl Fn() -> Option<f64> + Send + Sync + 'static,
+) -> impl MetricSource + 'static {
     source::from_fn(move |_fleet| {
-        let active = ledger.active() as f64;
-        async move { BTreeMap::from([(ACTIVE.to_owned(), Observation::value(active))]) }
+        let active = Observation::value(ledger.active() as f64);
+        let busy = busy().map(|share| (GPU.to_owned(), Observation::value(share)));
+        let active = (ACTIVE.to_owned(), active);
+        async move { BTreeMap::from_iter([active].into_iter().chain(busy)) }
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use lb_autoscale::inputs::Pod;
     use lb_autoscale::source::Fleet;
     use lb_autoscale::{Inputs, State, UnixMillis, decide};
 
     use super::*;
     use crate::ledger::MemoryLedger;
 
-    async fn desired(jobs: usize) -> u32 {
+    async fn desired(jobs: usize, busy: Option<f64>) -> u32 {
         let ledger = Arc::new(MemoryLedger::default());
         for number in 0..jobs {
             ledger
@@ -61,9 +73,11 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let spec = spec().unwrap();
-        let mut inputs = Inputs::new(3);
-        inputs.metrics = source(ledger).observe(&spec, &Fleet::default()).await;
+        let spec = spec(busy.is_some()).unwrap();
+        let pods = ["a", "b", "c"].map(Pod::ready);
+        let mut inputs = Inputs::new(3).pods(pods);
+        let mut source = source(ledger, move || busy);
+        inputs.metrics = source.observe(&spec, &Fleet::default()).await;
         decide(
             &spec,
             &mut State::default(),
@@ -75,8 +89,14 @@ mod tests {
 
     #[tokio::test]
     async fn two_jobs_per_instance_are_enough_and_twelve_ask_for_five() {
-        assert_eq!(desired(0).await, 3);
-        assert_eq!(desired(6).await, 3);
-        assert_eq!(desired(12).await, 5);
+        assert_eq!(desired(0, None).await, 3);
+        assert_eq!(desired(6, None).await, 3);
+        assert_eq!(desired(12, None).await, 5);
+    }
+
+    #[tokio::test]
+    async fn busy_gpus_ask_for_more_instances_though_there_are_no_more_jobs() {
+        assert_eq!(desired(3, Some(0.5)).await, 3);
+        assert_eq!(desired(3, Some(0.95)).await, 4);
     }
 }

@@ -13,14 +13,18 @@
 //! | jobs -> cache | [`keep`] |
 //! | cache in front of results | [`results`] |
 //! | simulation -> gateway: is this a specification? | [`specs`] |
-//! | GPU probe -> status | [`gpu`] |
+//! | GPU probe -> status, and GPU load -> autoscaler | [`gpu`] |
+//! | instances' health and reports -> balancer | [`health`] |
+//! | clients -> limits | [`limits`] |
 //! | everything -> the page | [`page`] |
 
 pub mod children;
 pub mod drain;
 pub mod endpoints;
 pub mod gpu;
+pub mod health;
 pub mod keep;
+pub mod limits;
 pub mod load;
 pub mod page;
 pub mod places;

@@ -62,8 +62,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_decisions_that_changed_something_are_shown() {
-        let source = load::source(Arc::new(MemoryLedger::default()));
-        let autoscaler = Autoscaler::new(load::spec().unwrap(), source, DryRun::new(1)).run();
+        let source = load::source(Arc::new(MemoryLedger::default()), || None);
+        let autoscaler = Autoscaler::new(load::spec(false).unwrap(), source, DryRun::new(1)).run();
         autoscaler.next_decision().await;
         autoscaler.poke();
         autoscaler.next_decision().await;

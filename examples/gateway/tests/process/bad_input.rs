@@ -1,6 +1,6 @@
 //! Whatever is sent over a real socket: an answer, little memory, and the process lives on.
 
-use crate::support::{Process, pause};
+use crate::support::{Process, until_async};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -120,12 +120,10 @@ async fn a_thousand_hostile_submits_leave_a_gateway_that_works() {
             .status()
             .is_success()
     );
-    loop {
+    until_async("the good one ends", async || {
         let view = gateway.get("/simulations/good").await;
-        if view["status"] == "finished" {
-            break;
-        }
         assert_ne!(view["status"], "failed", "{view}");
-        pause().await;
-    }
+        (view["status"] == "finished").then_some(())
+    })
+    .await;
 }

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod control;
+mod gpu;
 mod lifecycle;
+mod limits;
 mod support;
 mod up;

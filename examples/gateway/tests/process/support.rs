@@ -1,5 +1,6 @@
 //! The gateway as a process, on free ports.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -26,8 +27,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `gateway` with these arguments and waits until it has printed `lines` lines.
     pub(crate) fn start(arguments: &[&str], lines: usize) -> Self {
+        Self::start_with(arguments, &[], lines)
+    }
+
+    /// As `start`, in another environment.
+    pub(crate) fn start_with(
+        arguments: &[&str],
+        environment: &[(&str, OsString)],
+        lines: usize,
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -104,6 +115,19 @@ impl Process {
             .expect("an answer")
     }
 
+    /// One request with these headers, its whole answer.
+    pub(crate) async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Bytes> {
+        send_with(&self.authority, method, path, headers, body)
+            .await
+            .expect("an answer")
+    }
+
     /// A `GET` as JSON.
     pub(crate) async fn get(&self, path: &str) -> Value {
         serde_json::from_slice(self.send("GET", path, "").await.body()).expect("JSON")
@@ -111,15 +135,13 @@ impl Process {
 
     /// Waits until so many instances serve.
     pub(crate) async fn instances(&self, count: usize) {
-        for _ in 0..600 {
+        until_async("all instances serve", async || {
             let status = self.get("/status").await;
-            let endpoints = status["pool"]["endpoints"].as_array().map_or(0, Vec::len);
-            if endpoints == count {
-                return;
-            }
-            pause().await;
-        }
-        panic!("{count} instances did not come up");
+            let endpoints = status["pool"]["endpoints"].as_array()?.clone();
+            let serving = endpoints.iter().filter(|one| one["state"] == "active");
+            (endpoints.len() == count && serving.count() == count).then_some(())
+        })
+        .await;
     }
 }
 
@@ -138,10 +160,25 @@ pub(crate) async fn send(
     path: &str,
     body: impl Into<Bytes>,
 ) -> Result<Response<Bytes>, gateway::client::FetchError> {
+    send_with(authority, method, path, &[], body).await
+}
+
+async fn send_with(
+    authority: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Response<Bytes>, gateway::client::FetchError> {
     let request = Request::builder()
         .method(method)
         .uri(format!("http://{authority}{path}"))
-        .header("content-type", "application/json")
+        .header("content-type", "application/json");
+    let request = headers
+        .iter()
+        .fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        })
         .body(Full::new(body.into()))
         .expect("a request");
     Client::default()
@@ -151,22 +188,12 @@ pub(crate) async fn send(
 
 /// Looks again and again until there is an answer.
 pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = look() {
-                return found;
-            }
-            pause().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, found)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: not in time"))
+    testkit::wait::found(what, PATIENCE, async || look()).await
 }
 
-/// Between two looks at another process, for which no notification exists.
-pub(crate) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+/// As `until`, by asking.
+pub(crate) async fn until_async<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    testkit::wait::found(what, PATIENCE, look).await
 }
 
 /// Whether a process runs; one that only waits to be reaped does not.

@@ -1,6 +1,6 @@
 //! `gateway up`: upstreams nobody prepared for it.
 
-use crate::support::{Process, pause, send};
+use crate::support::{Process, send, until_async};
 use axum::Router;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::routing::get;
@@ -85,15 +85,13 @@ async fn two_urls_are_all_it_needs() {
         .1
         .trim_end_matches('/')
         .to_owned();
-    loop {
+    until_async("b is seen to be down", async || {
         let status = send(&page, "GET", "/status", "").await.unwrap();
         let status: serde_json::Value = serde_json::from_slice(status.body()).unwrap();
-        let down = status["pool"]["endpoints"].as_array().unwrap().iter();
-        if down.filter(|one| one["state"] == "down").count() == 1 {
-            break;
-        }
-        pause().await;
-    }
+        let down = status["pool"]["endpoints"].as_array()?.iter();
+        (down.filter(|one| one["state"] == "down").count() == 1).then_some(())
+    })
+    .await;
     let html = send(&page, "GET", "/", "").await.unwrap();
     assert!(
         html.headers()["content-security-policy"]

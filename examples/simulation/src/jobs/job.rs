@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::JobId;
+use super::{JobId, Tenant};
 use crate::clock::now;
 use crate::engine::Control;
 use crate::progress::{Log, Outcome};
@@ -15,6 +15,7 @@ use crate::spec::{Plan, Spec};
 #[derive(Debug)]
 pub struct Job {
     id: JobId,
+    tenant: Tenant,
     plan: Plan,
     control: Control,
     stop: CancellationToken,
@@ -23,10 +24,11 @@ pub struct Job {
 }
 
 impl Job {
-    pub(super) fn new(id: JobId, plan: Plan) -> Arc<Self> {
+    pub(super) fn new(id: JobId, tenant: Tenant, plan: Plan) -> Arc<Self> {
         let log = Log::new(plan.spec().iterations);
         Arc::new(Self {
             id,
+            tenant,
             plan,
             control: Control::default(),
             stop: CancellationToken::new(),
@@ -38,6 +40,11 @@ impl Job {
     /// Its id.
     pub fn id(&self) -> &JobId {
         &self.id
+    }
+
+    /// On whose behalf it runs.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
     }
 
     /// What was asked for.

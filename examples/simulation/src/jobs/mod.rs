@@ -2,6 +2,7 @@
 //!
 //! Everything is bounded: how many run at once, how many wait, how many ended
 //! ones are remembered (the oldest are forgotten first), how long one may run.
+//! Who runs next is decided by fair turns between tenants, see [`gpu`](crate::gpu).
 //! The engine works on threads of its own; async code only watches.
 //!
 //! ```
@@ -27,17 +28,19 @@ mod id;
 mod job;
 mod runner;
 mod table;
+mod tenant;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use id::JobId;
 pub use job::Job;
+pub use tenant::Tenant;
 
 use crate::engine::Engine;
+use crate::gpu::Gpus;
 use crate::spec::{Plan, Spec, SpecError};
 use table::{Place, Table};
 
@@ -96,6 +99,9 @@ pub enum SubmitError {
     /// The instance is going away.
     #[error("this instance is shutting down")]
     Draining,
+    /// The instance cannot work.
+    #[error("the GPUs of this instance are lost")]
+    Unfit,
 }
 
 /// All jobs of one instance. Cheap to clone.
@@ -108,20 +114,25 @@ struct Shared {
     engine: Arc<dyn Engine>,
     limits: Limits,
     table: Table,
-    turns: Arc<Semaphore>,
+    gpus: Gpus,
     tasks: TaskTracker,
 }
 
 // === impl Jobs ===
 
 impl Jobs {
-    /// No jobs yet.
+    /// No jobs yet, and no GPU.
     pub fn new(engine: impl Engine, limits: Limits) -> Self {
+        Self::on(Gpus::none(limits.running as u32), engine, limits)
+    }
+
+    /// No jobs yet; each one will wait for its turn on `gpus`.
+    pub fn on(gpus: Gpus, engine: impl Engine, limits: Limits) -> Self {
         let shared = Shared {
             engine: Arc::new(engine),
             limits,
             table: Table::new(&limits),
-            turns: Arc::new(Semaphore::new(limits.running.max(1))),
+            gpus,
             tasks: TaskTracker::new(),
         };
         Self {
@@ -129,19 +140,36 @@ impl Jobs {
         }
     }
 
-    /// Takes a job on. Submitting the same again changes nothing. Must be
-    /// called within a tokio runtime.
+    /// Takes a job of nobody in particular on, as [`submit_for`](Self::submit_for).
     ///
     /// # Errors
     ///
     /// [`SubmitError`].
     pub fn submit(&self, id: &JobId, spec: &Spec) -> Result<Submitted, SubmitError> {
+        self.submit_for(Tenant::default(), id, spec)
+    }
+
+    /// Takes a job on. Submitting the same again changes nothing, whoever does
+    /// it. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`].
+    pub fn submit_for(
+        &self,
+        tenant: Tenant,
+        id: &JobId,
+        spec: &Spec,
+    ) -> Result<Submitted, SubmitError> {
         if let Some(known) = self.find(id) {
             return same(&known, spec);
         }
-        let job = Job::new(id.clone(), Plan::new(spec)?);
+        let job = Job::new(id.clone(), tenant, Plan::new(spec)?);
         if self.shared.tasks.is_closed() {
             return Err(SubmitError::Draining);
+        }
+        if !self.shared.gpus.signal().fit {
+            return Err(SubmitError::Unfit);
         }
         let Limits {
             running, queued, ..

@@ -28,14 +28,26 @@ async fn run(shared: &Shared, job: &Arc<Job>) -> Outcome {
     let turn = tokio::select! {
         biased;
         () = job.cancelled() => return Outcome::Cancelled,
-        turn = Arc::clone(&shared.turns).acquire_owned() => turn,
+        turn = shared.gpus.turn(job.tenant()) => turn,
     };
-    let Ok(_turn) = turn else {
+    // Without its GPU this instance gives the job up; another one may take it.
+    let Some(turn) = turn else {
         return Outcome::Cancelled;
     };
     job.start();
     let limit = shared.limits.run_time;
-    match timeout(limit, compute(shared, job)).await {
+    let run = async {
+        tokio::select! {
+            biased;
+            () = turn.revoked() => {
+                tracing::warn!(id = %job.id(), device = %turn.device(), "the device is lost");
+                job.cancel();
+                Outcome::Cancelled
+            }
+            outcome = compute(shared, job) => outcome,
+        }
+    };
+    match timeout(limit, run).await {
         Ok(outcome) => outcome,
         Err(_) => {
             job.cancel();

@@ -5,11 +5,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use lb_gpu::exporter::Exporter;
 use serde_json::{Value, json};
 
 use super::App;
 use super::problem::Problem;
-use crate::observe;
+use crate::{clock, observe};
 
 pub(super) async fn whoami(State(app): State<App>) -> Json<Value> {
     Json(json!({ "instance": app.shared.id, "pid": std::process::id() }))
@@ -25,6 +26,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ));
     };
     observe::load(app.active_work(), app.shared.streams.open());
-    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    Ok((text, handle.render()).into_response())
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    let gpus = Exporter::default().render(&app.shared.gpus.latest(), clock::now());
+    Ok((kind, handle.render() + &gpus).into_response())
 }

@@ -9,10 +9,12 @@
 //! | `POST /simulate`                      | a small run (up to a million iterations), at once |
 //! | `GET /ticks?count=N&every_ms=M&from=K` | WebSocket of N numbered ticks                  |
 //! | `GET /whoami`                         | which instance this is                          |
+//! | `GET /gpu`, `/gpu/turns`              | the GPUs of this instance, and who waits for them |
 //! | `GET /metrics`                        | for Prometheus                                  |
 //! | `GET /health` `/health/detailed` `/ready` `/startup` | for probes (added by [`run`])    |
 //!
-//! A specification is JSON, or `text/csv` with one input a row ([`csv`](crate::csv))
+//! `x-tenant` names the tenant of a job; between tenants there are fair turns ([`gpu`](crate::gpu)).
+//! Every answer carries a load report. A specification is JSON, or `text/csv` with one input a row ([`csv`](crate::csv))
 //! and `?formula=…&iterations=…&seed=…`. Refusals are JSON: `error` says what is wrong, `field` where, `hint` what to
 //! do about it. Bodies are limited to 64 KiB and ten seconds.
 //!
@@ -34,6 +36,7 @@
 mod app;
 mod body;
 mod direct;
+mod gpu;
 mod identity;
 mod problem;
 mod progress;
@@ -44,6 +47,7 @@ mod ticks;
 
 pub use app::{App, Args};
 pub use run::{SERVICE, run};
+pub use simulations::TENANT;
 
 #[cfg(test)]
 mod tests;

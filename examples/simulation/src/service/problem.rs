@@ -64,9 +64,17 @@ impl Problem {
         )
     }
 
+    pub(super) fn bad_tenant() -> Self {
+        Self::bad(
+            "x-tenant",
+            "a tenant has 1 to 64 characters out of A-Z, a-z, 0-9, _, - and .",
+            "send another name, or leave the header out",
+        )
+    }
+
     pub(super) async fn no_such_path() -> Self {
-        let hint = "use /simulations/{id}, /simulations/{id}/progress, /simulate, /ticks, /whoami \
-                    or /metrics";
+        let hint = "use /simulations/{id}, /simulations/{id}/progress, /simulate, /ticks, /whoami, \
+                    /gpu, /gpu/turns or /metrics";
         Self::new(StatusCode::NOT_FOUND, "no such path", hint)
     }
 
@@ -94,7 +102,7 @@ impl From<SubmitError> for Problem {
                 ..Self::new(StatusCode::CONFLICT, error.to_string(), "choose another id")
             },
             SubmitError::Full { .. } => Self::busy(error.to_string()),
-            SubmitError::Draining => {
+            SubmitError::Draining | SubmitError::Unfit => {
                 let hint = "submit it to another instance";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), hint).retry_after(1)
             }

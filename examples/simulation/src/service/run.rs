@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lb_registry::{Consul, InProcess, Membership};
+use lb_gpu::{NvmlProbe, Sampler};
+use lb_registry::{Consul, HealthRoutes, InProcess, Membership};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, Args};
+use crate::gpu::Gpus;
 use crate::observe;
 
 /// The name under which instances register.
@@ -34,10 +36,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    let app = App::with_metrics(&args, install_metrics());
+    let metrics = install_metrics();
+    let gpus = Gpus::watch(Sampler::start(NvmlProbe::detect()), &args.share()).await?;
+    let app = App::on(gpus, &args, metrics);
     let membership = membership(&app, address);
     // Before anybody knows the address: a signal from now on drains.
-    let asked = asked_to_leave()?;
+    let asked = not_ready_any_more(asked_to_leave()?, app.shared.health.clone());
+    app.shared.health.set_started();
     announce(address)?;
     let router = app.router();
     let served = match &registry {
@@ -70,6 +75,8 @@ fn membership(app: &App, address: SocketAddr) -> Membership {
         .id(&app.shared.id)
         .version(env!("CARGO_PKG_VERSION"))
         .metadata("capacity", app.shared.jobs.capacity().to_string())
+        // Its own routes carry load reports.
+        .without_health_routes()
         .propagation(PROPAGATION)
         .drain_deadline(app.shared.drain_time)
         .on_drain(move || {
@@ -90,6 +97,12 @@ fn asked_to_leave() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Readiness falls first of all.
+async fn not_ready_any_more(asked: impl Future<Output = ()>, health: HealthRoutes) {
+    asked.await;
+    health.set_draining();
+}
+
 fn announce(address: SocketAddr) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{address}")?;
@@ -100,6 +113,9 @@ fn announce(address: SocketAddr) -> std::io::Result<()> {
 fn install_metrics() -> Option<PrometheusHandle> {
     let handle = PrometheusBuilder::new().install_recorder().ok()?;
     observe::describe();
+    lb_cache::observe::describe();
+    lb_core::observe::describe();
+    lb_gpu::observe::describe();
     lb_registry::observe::describe();
     Some(handle)
 }

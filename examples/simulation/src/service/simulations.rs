@@ -5,15 +5,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::App;
 use super::body;
 use super::problem::Problem;
-use crate::jobs::{Job, JobId, Submitted};
+use crate::jobs::{Job, JobId, Submitted, Tenant};
 use crate::progress::Message;
+
+/// Names the tenant of a job.
+pub const TENANT: HeaderName = HeaderName::from_static("x-tenant");
 
 pub(super) type IdInPath = Result<Path<String>, PathRejection>;
 
@@ -32,8 +35,9 @@ pub(super) async fn submit(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = parse(id)?;
+    let tenant = tenant(request.headers())?;
     let spec = body::spec(request).await?;
-    let status = match app.shared.jobs.submit(&id, &spec)? {
+    let status = match app.shared.jobs.submit_for(tenant, &id, &spec)? {
         Submitted::Accepted => StatusCode::ACCEPTED,
         Submitted::Known => StatusCode::OK,
     };
@@ -60,6 +64,15 @@ pub(super) fn find(app: &App, id: IdInPath) -> Result<Arc<Job>, Problem> {
         .jobs
         .find(&parse(id)?)
         .ok_or_else(Problem::unknown_job)
+}
+
+/// On whose behalf, as far as it is said. Who may say it is decided in front of this instance.
+fn tenant(headers: &HeaderMap) -> Result<Tenant, Problem> {
+    let Some(name) = headers.get(TENANT) else {
+        return Ok(Tenant::default());
+    };
+    let name = name.to_str().ok().and_then(Tenant::parse);
+    name.ok_or_else(Problem::bad_tenant)
 }
 
 fn parse(id: IdInPath) -> Result<JobId, Problem> {

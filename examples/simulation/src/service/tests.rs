@@ -4,6 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, StatusCode};
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use http_body_util::BodyExt as _;
+use lb_core::report::LoadReport;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tower::ServiceExt as _;
@@ -314,13 +315,15 @@ async fn a_direct_run_answers_with_its_result_and_the_load() {
         .unwrap();
     let response = app.router().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let load = response.headers()["endpoint-load-metrics"]
-        .to_str()
+    let load = LoadReport::from_headers(response.headers())
+        .unwrap()
         .unwrap();
     assert_eq!(
-        load,
-        "TEXT application_utilization=0.000, named_metrics.active_work=0"
+        (load.active_work(), load.application_utilization),
+        (Some(0.0), Some(0.0))
     );
+    assert_eq!(load.gpu_utilization(), None, "there is no GPU");
+    assert!(load.mem_utilization.is_some());
     let answer = send(
         &app,
         Method::POST,

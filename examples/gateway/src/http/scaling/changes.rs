@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use http::StatusCode;
 use lb_autoscale::Spec;
+use lb_core::limit::QuotaError;
 use lb_core::policy::PolicyConfig;
 use lb_core::{EndpointId, PoolStatus};
 use lb_registry::Registry as _;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::Scaling;
 use crate::http::Problem;
+use crate::wiring::limits::PerSecond;
 
 /// More local processes than this would take the machine down.
 const MOST_INSTANCES: u32 = 32;
@@ -28,6 +30,14 @@ struct Balancer {
     policy: Option<PolicyConfig>,
     weights: BTreeMap<String, u32>,
     draining: BTreeMap<String, bool>,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Limits {
+    requests_per_second: Option<u32>,
+    uploads_per_second: Option<u32>,
 }
 
 pub(super) async fn balancer(
@@ -42,12 +52,17 @@ pub(super) async fn balancer(
             return Err(Problem::new(StatusCode::NOT_FOUND, "no such endpoint", hint).field(id));
         }
     }
+    let limits = limits(&scaling, wanted.limits)?;
     if let Some(policy) = wanted.policy {
         scaling.pool.set_policy(policy).map_err(|error| {
             let error = error.to_string();
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error, hint).field("policy")
         })?;
     }
+    scaling
+        .limits
+        .set(limits)
+        .map_err(|error| unlimited(&error))?;
     scaling.weights.set(&scaling.pool, wanted.weights);
     for (id, draining) in wanted.draining {
         // The registry tells the pool, and whoever else asks.
@@ -62,6 +77,19 @@ pub(super) async fn balancer(
             })?;
     }
     Ok(Json(scaling.pool.status()))
+}
+
+/// What is not named stays.
+fn limits(scaling: &Scaling, wanted: Limits) -> Result<PerSecond, Problem> {
+    let now = scaling.limits.get();
+    let requests = wanted.requests_per_second.unwrap_or(now.requests());
+    let uploads = wanted.uploads_per_second.unwrap_or(now.uploads());
+    PerSecond::new(requests, uploads).map_err(|error| unlimited(&error))
+}
+
+fn unlimited(error: &QuotaError) -> Problem {
+    let hint = r#"send {"limits": {"requests_per_second": 10, "uploads_per_second": 2}}"#;
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), hint).field("limits")
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::ledger::MemoryLedger;
+use crate::wiring::limits::PerSecond;
 use crate::wiring::{keep, load};
 
 /// An API over a pool of two, and the loop that it steers.
@@ -22,11 +23,12 @@ fn api() -> (Router, Scaling, AutoscalerHandle) {
         .endpoints(["http://127.0.0.1:1", "http://127.0.0.1:2"])
         .build()
         .unwrap();
-    let source = load::source(ledger.clone());
-    let autoscaler = Autoscaler::new(load::spec().unwrap(), source, DryRun::new(3)).run();
+    let source = load::source(ledger.clone(), || None);
+    let autoscaler = Autoscaler::new(load::spec(false).unwrap(), source, DryRun::new(3)).run();
     let scaling = Scaling {
         pool,
         weights: Weights::default(),
+        limits: Limits::new(PerSecond::new(100, 10).unwrap()).unwrap(),
         registry: InProcess::default(),
         control: autoscaler.control(),
         results: CachedResults::new(ledger).unwrap(),
@@ -102,6 +104,19 @@ async fn policy_and_weights_change_together_or_not_at_all() {
         (StatusCode::NOT_FOUND, &json!("nobody"))
     );
     assert_eq!(scaling.pool.status().policy, "least_request");
+    let wanted =
+        json!({ "policy": { "policy": "round_robin" }, "limits": { "uploads_per_second": 0 } });
+    let (status, problem) = ask(&api, HERE, "POST", "load-balancer/configure", wanted).await;
+    assert_eq!(
+        (status, &problem["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("limits"))
+    );
+    assert_eq!(scaling.pool.status().policy, "least_request");
+    let wanted = json!({ "limits": { "requests_per_second": 10 } });
+    let (status, _) = ask(&api, HERE, "POST", "load-balancer/configure", wanted).await;
+    assert_eq!(status, StatusCode::OK);
+    let limits = scaling.limits.get();
+    assert_eq!((limits.requests(), limits.uploads()), (10, 10));
     let wanted = json!({ "policy": { "policy": "round_robin" }, "weights": { id.as_str(): 7 } });
     let (status, _) = ask(&api, HERE, "POST", "load-balancer/configure", wanted).await;
     assert_eq!(status, StatusCode::OK);

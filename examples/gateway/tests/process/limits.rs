@@ -1,0 +1,74 @@
+//! A client that sends too much is told when to come back; an operator still sees everything.
+
+use serde_json::json;
+
+use crate::support::Process;
+
+#[tokio::test]
+async fn one_request_too_many_is_answered_429_and_the_limit_can_be_lifted() {
+    let arguments = [
+        "--quiet",
+        "--listen",
+        "127.0.0.1:0",
+        "--requests-per-second",
+        "1",
+    ];
+    let gateway = Process::start(&arguments, 2);
+    let mut statuses = Vec::new();
+    let mut refused = None;
+    for _ in 0..20 {
+        let answer = gateway.send("GET", "/simulations", "").await;
+        statuses.push(answer.status().as_u16());
+        if answer.status() == 429 {
+            refused = Some(answer);
+        }
+    }
+    assert_eq!(statuses[0], 200);
+    let refused = refused.expect("twenty requests do not take twenty seconds");
+    let seconds = refused.headers()["retry-after"].to_str().unwrap();
+    assert_eq!(seconds, "1");
+    for page in [
+        "/",
+        "/status",
+        "/metrics",
+        "/enterprise/scaling/load-balancer/status",
+    ] {
+        assert_eq!(gateway.send("GET", page, "").await.status(), 200, "{page}");
+    }
+    let more = json!({ "limits": { "requests_per_second": 1000 } }).to_string();
+    let path = "/enterprise/scaling/load-balancer/configure";
+    assert_eq!(gateway.send("POST", path, more).await.status(), 200);
+    for _ in 0..20 {
+        assert_eq!(gateway.send("GET", "/simulations", "").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn every_crate_explains_its_metrics() {
+    let gateway = Process::quiet();
+    gateway.instances(3).await;
+    let answer = gateway.send("GET", "/metrics", "").await;
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    let series = text.lines().filter(|line| line.starts_with("lb_"));
+    let names = series.map(|line| line.split(['{', ' ']).next().unwrap());
+    let bases = names.map(|name| {
+        let part = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end));
+        part.filter(|base| text.contains(&format!("# TYPE {base} ")))
+            .unwrap_or(name)
+    });
+    let bases: std::collections::BTreeSet<_> = bases.collect();
+    for of_a_crate in ["lb_autoscale_", "lb_endpoints", "lb_registry_"] {
+        assert!(
+            bases.iter().any(|base| base.starts_with(of_a_crate)),
+            "{text}"
+        );
+    }
+    for base in bases {
+        assert!(
+            text.contains(&format!("# HELP {base} ")),
+            "{base} is not explained"
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! What a loop remembers between two turns.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::control::Audit;
+use crate::inputs::Pod;
+use crate::policy::Override;
+use crate::{Decision, Spec, State};
+
+/// The specification, the state, and what was seen and done.
+pub(super) struct Core {
+    pub(super) spec: Spec,
+    pub(super) state: State,
+    pub(super) decisions: VecDeque<Arc<Decision>>,
+    pub(super) keep: usize,
+    pub(super) fleet: Vec<Pod>,
+    pub(super) error: Option<String>,
+    pub(super) failures_in_a_row: u32,
+    pub(super) wake: bool,
+    pub(super) audit: VecDeque<Audit>,
+    /// Overrides given since the last turn; a turn works on a copy of the state.
+    pub(super) orders: Vec<Order>,
+}
+
+/// What was ordered since the last turn.
+pub(super) enum Order {
+    Set(Override),
+    Clear,
+}
+
+impl Core {
+    pub(super) fn new(spec: Spec) -> Self {
+        Self {
+            spec,
+            state: State::default(),
+            decisions: VecDeque::new(),
+            keep: 100,
+            fleet: Vec::new(),
+            error: None,
+            failures_in_a_row: 0,
+            wake: false,
+            audit: VecDeque::new(),
+            orders: Vec::new(),
+        }
+    }
+
+    /// Carries out what was ordered since the last turn, in order.
+    pub(super) fn obey(&mut self) {
+        for order in std::mem::take(&mut self.orders) {
+            match order {
+                Order::Set(manual) => self.state.force_override(manual),
+                Order::Clear => drop(self.state.clear_override()),
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, state: State, fleet: Vec<Pod>, decision: Decision) {
+        self.state = state;
+        self.fleet = fleet;
+        self.decisions.push_front(Arc::new(decision));
+        self.decisions.truncate(self.keep);
+    }
+}
