@@ -10,13 +10,15 @@
 //! | `--compat VERSION` | whose status codes: `current` or `1.8`                     | `current`        |
 //! | `--token TOKEN`    | deny everything without this token                         | no rules         |
 //! | `--persist FILE`   | keep services, checks and keys over a restart              | keep nothing     |
+//! | `--etcd URL,…`     | share everything with other servers on this etcd           | share nothing    |
+//! | `--prefix PREFIX`  | what every key in etcd begins with                         | `/lb-registry/`  |
 //! | `--probe-loopback` | probe this machine's loopback addresses wherever it listens| only on loopback |
 
 use std::error::Error;
 
 use lb_registry::catalog::Limits;
 use lb_registry::server::{CheckTargets, Compatibility};
-use lb_registry::{EmbeddedServer, InProcess};
+use lb_registry::{EmbeddedServer, Etcd, InProcess};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,6 +28,8 @@ struct Options {
     compatibility: Compatibility,
     token: Option<String>,
     persist: Option<String>,
+    etcd: Vec<String>,
+    prefix: String,
     targets: CheckTargets,
 }
 
@@ -35,6 +39,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = match &options.persist {
         Some(file) => InProcess::restore(file, Limits::default())?,
         None => InProcess::default(),
+    };
+    let _replica = match options.etcd.is_empty() {
+        true => None,
+        false => Some(
+            Etcd::new(&options.etcd)?
+                .prefix(options.prefix)
+                .share(&store)?,
+        ),
     };
     let mut server = EmbeddedServer::builder(store)
         .compatibility(options.compatibility)
@@ -63,6 +75,8 @@ impl Options {
             compatibility: Compatibility::Current,
             token: None,
             persist: None,
+            etcd: Vec::new(),
+            prefix: "/lb-registry/".into(),
             targets: CheckTargets::default(),
         };
         while let Some(word) = words.next() {
@@ -77,9 +91,15 @@ impl Options {
                 "--listen" => options.listen = value,
                 "--token" => options.token = Some(value),
                 "--persist" => options.persist = Some(value),
+                "--etcd" => options.etcd = value.split(',').map(Into::into).collect(),
+                "--prefix" => options.prefix = value,
                 "--compat" => options.compatibility = compatibility(&value)?,
                 other => return Err(format!("there is no option {other}").into()),
             }
+        }
+        if options.persist.is_some() && !options.etcd.is_empty() {
+            // What a file remembers would come back from the dead in all servers.
+            return Err("with --etcd nothing else is to be kept: leave --persist out".into());
         }
         Ok(options)
     }

@@ -27,7 +27,7 @@
 //! ```
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -36,7 +36,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::{InProcess, Snapshot, Watch};
+use crate::{InProcess, Registry, RegistryError, Snapshot, Watch};
+
+/// The answer to come.
+pub type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
 
 /// The registry's view over HTTP. See the [module documentation](self).
 #[derive(Clone, Debug)]
@@ -61,7 +65,12 @@ impl Admin {
         self
     }
 
-    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> (StatusCode, Value) {
+    async fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+    ) -> (StatusCode, Value) {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match (method, parts.as_slice()) {
             (&Method::GET, []) => {
@@ -80,9 +89,9 @@ impl Admin {
                 let reason = query
                     .and_then(|query| query.strip_prefix("reason="))
                     .unwrap_or_default();
-                self.drain(id, Some(reason))
+                self.drain(id, Some(reason)).await
             }
-            (&Method::POST, [id, "resume"]) => self.drain(id, None),
+            (&Method::POST, [id, "resume"]) => self.drain(id, None).await,
             (_, [] | [_] | [_, "drain" | "resume"]) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 json!({"error": "wrong method"}),
@@ -91,11 +100,11 @@ impl Admin {
         }
     }
 
-    fn drain(&self, id: &str, reason: Option<&str>) -> (StatusCode, Value) {
+    async fn drain(&self, id: &str, reason: Option<&str>) -> (StatusCode, Value) {
         let Some(store) = &self.store else {
             return not_found(id);
         };
-        match store.change(|catalog, now| catalog.set_maintenance(id, reason, now)) {
+        match Registry::set_draining(store, id, reason).await {
             Ok(()) => {
                 tracing::info!(
                     id,
@@ -108,7 +117,11 @@ impl Admin {
                     json!({"id": id, "draining": reason.is_some()}),
                 )
             }
-            Err(_) => not_found(id),
+            Err(RegistryError::Unknown { .. }) => not_found(id),
+            Err(error) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"error": error.to_string()}),
+            ),
         }
     }
 }
@@ -116,20 +129,25 @@ impl Admin {
 impl<B> tower_service::Service<Request<B>> for Admin {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let uri = request.uri();
-        let (status, body) = self.answer(request.method(), uri.path(), uri.query());
-        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-        *response.status_mut() = status;
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-        ready(Ok(response))
+        let admin = self.clone();
+        let (parts, _) = request.into_parts();
+        Box::pin(async move {
+            let (status, body) = admin
+                .answer(&parts.method, parts.uri.path(), parts.uri.query())
+                .await;
+            let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+            *response.status_mut() = status;
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            Ok(response)
+        })
     }
 }
 

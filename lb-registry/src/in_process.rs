@@ -26,13 +26,39 @@ use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
 use crate::catalog::{
-    Catalog, CatalogError, CheckStatus, Limits, Outcome, Probe, ServiceDefinition,
+    Catalog, CatalogError, CheckStatus, Limits, Outcome, Probe, ServiceDefinition, Unit,
 };
 use crate::watch::AbortOnDrop;
 use crate::{Discovery, Registration, Registry, RegistryError, Snapshot, Status, Watch, clock};
 
 /// Address given to services that register without one.
 const OWN_ADDRESS: &str = "127.0.0.1";
+
+/// Somebody who makes changes on behalf of several stores that hold the same; they come back to each of them.
+pub(crate) trait Journal: Send + Sync {
+    /// Makes `change` on a copy of these units, tries anew if they have changed meanwhile, and returns once the result
+    /// is kept.
+    fn write<'a>(&'a self, units: Vec<Unit>, change: Change<'a>) -> Writing<'a>;
+
+    /// `false` until it is known what the others hold.
+    fn is_ready(&self) -> bool;
+}
+
+pub(crate) type Change<'a> =
+    &'a mut (dyn FnMut(&mut Catalog, Instant) -> Result<(), CatalogError> + Send);
+pub(crate) type Writing<'a> = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send + 'a>>;
+
+/// A change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The catalog says no.
+    #[error(transparent)]
+    Refused(#[from] CatalogError),
+    /// It cannot be kept now, because what the stores share does not answer.
+    #[error("what the replicas share does not answer")]
+    #[cfg(feature = "etcd")]
+    NoLeader,
+}
 
 pub(crate) type Probing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(crate) type Prober = Box<dyn Fn(Probe) -> Probing + Send + Sync>;
@@ -43,6 +69,19 @@ pub struct InProcess {
     inner: Arc<Inner>,
 }
 
+/// A handle that does not keep the registry alive.
+#[cfg(feature = "etcd")]
+pub(crate) struct WeakInProcess(Weak<Inner>);
+
+#[cfg(feature = "etcd")]
+impl WeakInProcess {
+    /// The registry, if somebody still has it.
+    pub(crate) fn upgrade(&self) -> Option<InProcess> {
+        let inner = self.0.upgrade()?;
+        Some(InProcess { inner })
+    }
+}
+
 struct Inner {
     catalog: Mutex<Catalog>,
     changed: watch::Sender<u64>,
@@ -51,6 +90,7 @@ struct Inner {
     timer: OnceLock<AbortOnDrop>,
     wake: Arc<Notify>,
     prober: OnceLock<Prober>,
+    journal: OnceLock<Arc<dyn Journal>>,
 }
 
 // === impl InProcess ===
@@ -99,6 +139,7 @@ impl InProcess {
             timer: OnceLock::new(),
             wake: Arc::default(),
             prober: OnceLock::new(),
+            journal: OnceLock::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -110,12 +151,79 @@ impl InProcess {
         read(&self.inner.catalog())
     }
 
-    /// Changes the catalog and tells everybody who watches what changed.
+    /// Changes the catalog and tells everybody who watches what changed. In a store that is one of several
+    /// (feature `etcd`) such a change stays here; register through [`Registry`] or the embedded server instead.
     pub fn change<T>(&self, change: impl FnOnce(&mut Catalog, Instant) -> T) -> T {
         self.start_timer();
         let result = self.inner.change(change);
         self.inner.wake.notify_one();
         result
+    }
+
+    /// Changes these units, here or, if this store is one of several, in all of them.
+    pub(crate) async fn write(
+        &self,
+        units: Vec<Unit>,
+        mut change: impl FnMut(&mut Catalog, Instant) -> Result<(), CatalogError> + Send,
+    ) -> Result<(), WriteError> {
+        match self.inner.journal.get() {
+            Some(journal) => journal.write(units, &mut change).await,
+            None => Ok(self.change(change)?),
+        }
+    }
+
+    /// As [`write`](Self::write), for the unit that a check belongs to.
+    pub(crate) async fn write_check(
+        &self,
+        check: &str,
+        change: impl FnMut(&mut Catalog, Instant) -> Result<(), CatalogError> + Send,
+    ) -> Result<(), WriteError> {
+        let unit = self.read(|catalog| catalog.unit_of_check(check));
+        self.write(unit.into_iter().collect(), change).await
+    }
+
+    /// From now on changes are made by this journal, and time passes as it says. Only the first one stays.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
+        self.inner.journal.set(journal).is_ok()
+    }
+
+    /// A handle that does not keep the registry alive.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn downgrade(&self) -> WeakInProcess {
+        WeakInProcess(Arc::downgrade(&self.inner))
+    }
+
+    /// Changes this copy of what several stores hold, and nothing else.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn change_here<T>(&self, change: impl FnOnce(&mut Catalog, Instant) -> T) -> T {
+        self.inner.change(change)
+    }
+
+    /// `true` if other stores hold the same.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.inner.journal.get().is_some()
+    }
+
+    /// `false` while a store that is one of several does not know yet what the others hold.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.inner.is_ready()
+    }
+
+    /// It is known by now what the others hold: whoever watches may know it too.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn is_ready_now(&self) {
+        let catalog = self.inner.catalog();
+        let all = self.inner.watches().keys().cloned().collect();
+        self.inner.publish(&catalog, &all);
+    }
+
+    /// Asks the service itself; `None` if nobody has said how.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn probe(&self, probe: Probe) -> Option<Probing> {
+        self.inner.prober.get().map(|prober| prober(probe))
     }
 
     /// Wakes up with every new index.
@@ -134,6 +242,7 @@ impl InProcess {
     /// Starts the background task once there is a runtime to start it in.
     pub(crate) fn start_timer(&self) {
         if self.inner.timer.get().is_none()
+            && self.inner.journal.get().is_none()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             self.inner.timer.get_or_init(|| {
@@ -171,9 +280,12 @@ impl Registry for InProcess {
     async fn register(&self, registration: &Registration) -> Result<(), RegistryError> {
         let definition = ServiceDefinition::from_instance(&registration.instance);
         // Nobody in this process asks over HTTP: the heartbeat is the check.
-        let checks = registration.checks().into_iter().take(1).collect();
-        self.change(|catalog, now| catalog.register(definition, checks, true, now))
-            .map_err(refused)
+        let checks: Vec<_> = registration.checks().into_iter().take(1).collect();
+        let units = vec![Unit::Service(definition.id.clone())];
+        let register = |catalog: &mut Catalog, now| {
+            catalog.register(definition.clone(), checks.clone(), true, now)
+        };
+        self.write(units, register).await.map_err(refused)
     }
 
     async fn heartbeat(&self, id: &str, status: Status, note: &str) -> Result<(), RegistryError> {
@@ -183,30 +295,38 @@ impl Registry for InProcess {
             Status::Warning => CheckStatus::Warning,
             Status::Critical => CheckStatus::Critical,
         };
-        let reported = self.change(|catalog, now| catalog.report(&check, status, note, now));
-        reported.map_err(|_| RegistryError::Unknown { id: id.to_owned() })
+        let report = |catalog: &mut Catalog, now| catalog.report(&check, status, note, now);
+        match self.write_check(&check, report).await {
+            Err(WriteError::Refused(_)) => Err(RegistryError::Unknown { id: id.to_owned() }),
+            done => done.map_err(refused),
+        }
     }
 
     async fn set_draining(&self, id: &str, reason: Option<&str>) -> Result<(), RegistryError> {
-        self.change(|catalog, now| catalog.set_maintenance(id, reason, now))
-            .map_err(refused)
+        let units = vec![Unit::Service(id.to_owned())];
+        let set = |catalog: &mut Catalog, now| catalog.set_maintenance(id, reason, now);
+        self.write(units, set).await.map_err(refused)
     }
 
     async fn deregister(&self, id: &str) -> Result<(), RegistryError> {
-        match self.change(|catalog, now| catalog.deregister(id, now)) {
-            Ok(()) | Err(CatalogError::UnknownService(_)) => Ok(()),
+        let units = vec![Unit::Service(id.to_owned())];
+        let removed = self.write(units, |catalog, now| catalog.deregister(id, now));
+        match removed.await {
+            Ok(()) | Err(WriteError::Refused(CatalogError::UnknownService(_))) => Ok(()),
             Err(error) => Err(refused(error)),
         }
     }
 }
 
-fn refused(error: CatalogError) -> RegistryError {
+fn refused(error: WriteError) -> RegistryError {
     match error {
-        CatalogError::UnknownService(id) => RegistryError::Unknown { id },
-        other => RegistryError::Refused {
+        WriteError::Refused(CatalogError::UnknownService(id)) => RegistryError::Unknown { id },
+        WriteError::Refused(other) => RegistryError::Refused {
             status: 0,
             reason: other.to_string(),
         },
+        #[cfg(feature = "etcd")]
+        unreachable => RegistryError::Unreachable(unreachable.into()),
     }
 }
 
@@ -246,7 +366,7 @@ impl Inner {
         {
             let next = self.snapshot(catalog, service);
             sender.send_if_modified(|last| {
-                let changed = last.instances != next.instances;
+                let changed = last.instances != next.instances || last.origin != next.origin;
                 if changed {
                     *last = Arc::new(next);
                 }
@@ -255,7 +375,16 @@ impl Inner {
         }
     }
 
+    fn is_ready(&self) -> bool {
+        let journal = self.journal.get();
+        journal.is_none_or(|journal| journal.is_ready())
+    }
+
     fn snapshot(&self, catalog: &Catalog, service: &str) -> Snapshot {
+        if !self.is_ready() {
+            // Empty as it may be, that would be a lie.
+            return Snapshot::pending(service);
+        }
         let revision = catalog.indexes().last();
         Snapshot::live(service, revision, catalog.instances(service, &self.address))
     }

@@ -36,12 +36,13 @@
 //! | join several registries into one                   | [`merge`]      | serve  |
 //! | name instances in the program                      | [`fixed`]      | serve  |
 //! | name instances in a file                           | [`mod@file`]   | edge   |
-//! | take the addresses of a name                       | [`dns`]        | edge   |
+//! | take the services or addresses of a name           | [`dns`]        | edge   |
 //! | be registered while serving                        | [`membership`] | serve  |
 //! | answer health probes (feature `serve`)             | [`health`]     | edge   |
 //! | offer a registry to others (feature `server`)      | [`server`]     | edge   |
 //! | use a Consul agent (feature `consul`)              | [`consul`]     | edge   |
 //! | use Kubernetes EndpointSlices (feature `kubernetes`) | `kubernetes`   | edge   |
+//! | run several embedded servers that agree (feature `etcd`) | `etcd` | edge   |
 //! | see sets and drain instances over HTTP (feature `admin`) | `admin`   | edge   |
 //! | name the metrics                                   | [`observe`]    | edge   |
 
@@ -55,18 +56,22 @@ pub mod consul;
 pub mod diff;
 pub mod dns;
 pub mod duration;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod fail_static;
 mod feed;
 pub mod file;
 pub mod fixed;
 #[cfg(feature = "serve")]
 pub mod health;
-#[cfg(any(feature = "consul", feature = "kubernetes"))]
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 mod http_client;
 pub mod in_process;
 pub mod instance;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+#[cfg(any(feature = "kubernetes", feature = "etcd"))]
+mod lines;
 pub mod membership;
 pub mod merge;
 pub mod observe;
@@ -84,12 +89,19 @@ mod readme {}
 #[cfg(feature = "consul")]
 pub use self::consul::Consul;
 pub use self::dns::Dns;
+#[cfg(feature = "etcd")]
+pub use self::etcd::Etcd;
 pub use self::file::File;
 pub use self::fixed::Fixed;
 #[cfg(feature = "serve")]
 pub use self::health::HealthRoutes;
-#[cfg(any(feature = "consul", feature = "kubernetes"))]
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 pub use self::http_client::InvalidUrl;
+#[cfg(all(
+    feature = "tls",
+    any(feature = "consul", feature = "etcd", feature = "kubernetes")
+))]
+pub use self::http_client::tls::InvalidCertificates;
 pub use self::in_process::InProcess;
 pub use self::instance::{Instance, Status};
 #[cfg(feature = "kubernetes")]

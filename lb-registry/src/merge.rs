@@ -1,9 +1,9 @@
 //! Several registries as one, the first ones first.
 //!
-//! An instance that several registries know by the same id is taken from the first of them; facts that it leaves
-//! out there (zone, version, tags, metadata) are filled in from the others, and the worst status counts. So
-//! Kubernetes may say who is there while registrations say what they are. With [`Merge::failover`] only the first
-//! registry that has anybody counts.
+//! An instance that several registries know, by the same id or at the same address and port, is taken from the first of
+//! them; facts that it leaves out there (zone, version, tags, metadata) are filled in from the others, and the worst
+//! status counts. So Kubernetes may say who is there while registrations say what they are and how. With
+//! [`Merge::failover`] only the first registry that has anybody counts.
 //!
 //! ```
 //! use lb_registry::{Discovery, Fixed, Instance, Merge};
@@ -129,13 +129,23 @@ fn merge(sources: &[Arc<Snapshot>], failover: bool, revision: u64) -> Snapshot {
         false => sources.iter().collect(),
     };
     let mut merged: BTreeMap<&str, Instance> = BTreeMap::new();
-    for instance in counting
-        .iter()
-        .flat_map(|snapshot| snapshot.instances.iter())
-    {
-        match merged.get_mut(instance.id.as_str()) {
-            Some(known) => fill_in(known, instance),
-            None => drop(merged.insert(&instance.id, Instance::clone(instance))),
+    // Who is where, according to the registries before the current one.
+    let mut places: BTreeMap<(&str, u16), &str> = BTreeMap::new();
+    for snapshot in counting {
+        for instance in snapshot.instances.iter() {
+            let place = places.get(&(instance.address.as_str(), instance.port));
+            let id = match merged.contains_key(instance.id.as_str()) {
+                true => instance.id.as_str(),
+                false => place.copied().unwrap_or(&instance.id),
+            };
+            match merged.get_mut(id) {
+                Some(known) => fill_in(known, instance),
+                None => drop(merged.insert(id, Instance::clone(instance))),
+            }
+        }
+        for instance in snapshot.instances.iter() {
+            let place = (instance.address.as_str(), instance.port);
+            places.entry(place).or_insert(&instance.id);
         }
     }
     Snapshot {
@@ -181,9 +191,7 @@ mod tests {
     use crate::Status;
 
     fn snapshot(ids: &[&str]) -> Arc<Snapshot> {
-        let instances = ids
-            .iter()
-            .map(|id| Instance::new("web", *id, "10.0.0.1", 80));
+        let instances = ids.iter().map(|id| Instance::new("web", *id, *id, 80));
         Arc::new(Snapshot::live("web", 1, instances))
     }
 
@@ -200,6 +208,27 @@ mod tests {
         let sources = [snapshot(&[]), snapshot(&["b"]), snapshot(&["c"])];
         assert_eq!(ids(&merge(&sources, true, 1)), ["b"]);
         assert_eq!(ids(&merge(&sources, false, 1)), ["b", "c"]);
+    }
+
+    #[test]
+    fn pods_are_enriched_with_what_they_have_registered_under_other_ids() {
+        let pod = Instance::new("web", "web-7d4b9-x2x", "10.0.0.7", 8000);
+        let mut registered = Instance::new("web", "web-10.0.0.7-8000", "10.0.0.7", 8000);
+        registered.version = "1.2.3".into();
+        registered.metadata.insert("gpu".into(), "t4".into());
+        registered.status = Status::Warning;
+        // Another process at an address of its own stays another one.
+        let elsewhere = Instance::new("web", "web-10.0.0.8-8000", "10.0.0.8", 8000);
+        let pods = Arc::new(Snapshot::live("web", 1, [pod]));
+        let known = Arc::new(Snapshot::live("web", 1, [registered, elsewhere]));
+        let set = merge(&[pods, known], false, 1);
+        assert_eq!(ids(&set), ["web-10.0.0.8-8000", "web-7d4b9-x2x"]);
+        let pod = &set.instances[1];
+        assert_eq!(
+            (pod.version.as_str(), pod.status),
+            ("1.2.3", Status::Warning)
+        );
+        assert_eq!(pod.metadata["gpu"], "t4");
     }
 
     #[test]

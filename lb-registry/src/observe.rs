@@ -15,6 +15,8 @@ const ANSWERS: &str = "lb_registry_answers_total";
 const HELD: &str = "lb_registry_held_instances";
 const SERVER_REQUESTS: &str = "lb_registry_server_requests_total";
 const SERVER_BLOCKED: &str = "lb_registry_server_blocked_queries";
+const SHARED_CONNECTED: &str = "lb_registry_shared_connected";
+const SHARED_WRITES: &str = "lb_registry_shared_writes_total";
 
 /// Tells the metrics recorder what the names mean. Call it once, after the recorder is installed.
 pub fn describe() {
@@ -63,6 +65,16 @@ pub fn describe() {
         Unit::Count,
         "queries that wait for a change"
     );
+    describe_gauge!(
+        SHARED_CONNECTED,
+        Unit::Count,
+        "1 while this replica follows what the replicas share"
+    );
+    describe_counter!(
+        SHARED_WRITES,
+        Unit::Count,
+        "changes of what the replicas share, by outcome"
+    );
 }
 
 pub(crate) fn registered(service: &str) {
@@ -104,4 +116,14 @@ pub(crate) fn served(status: http::StatusCode) {
 #[cfg(feature = "server")]
 pub(crate) fn blocked(change: f64) {
     metrics::gauge!(SERVER_BLOCKED).increment(change);
+}
+
+#[cfg(feature = "etcd")]
+pub(crate) fn shared_connected(connected: bool) {
+    metrics::gauge!(SHARED_CONNECTED).set(f64::from(u8::from(connected)));
+}
+
+#[cfg(feature = "etcd")]
+pub(crate) fn shared_write(done: bool) {
+    counter!(SHARED_WRITES, "outcome" => if done { "ok" } else { "failed" }).increment(1);
 }

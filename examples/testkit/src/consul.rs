@@ -15,6 +15,7 @@ use crate::debian::Package;
 use crate::{Program, Ready, Server, StartError, port};
 
 const PACKAGE: Package = Package {
+    suite: "bullseye",
     name: "consul",
     version: "1.8.7+dfsg1-2+b3",
     sha256: "e4e888bba104daba1d9161f49bfc52649a7e4efd45b1a7ead5bc54f2cb9c89d9",
@@ -70,6 +71,12 @@ impl Consul {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.ports[0]
+    }
+
+    /// The port of its name server, on the same address.
+    #[must_use]
+    pub fn dns_port(&self) -> u16 {
+        self.ports[1]
     }
 
     /// Ends it as `kill -9` does.

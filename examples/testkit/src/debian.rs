@@ -1,4 +1,5 @@
-//! Packages of Debian 11 that later releases no longer have, or have with less in them.
+//! Packages of another Debian release than the machine's: older ones that later releases no longer have, or have with
+//! less in them, and newer ones.
 //!
 //! A package is fetched through a private package list on the machine's own mirror, checked against its SHA-256, and
 //! unpacked into the [cache](crate::cache). Nothing is installed, and the machine's own lists stay as they are.
@@ -6,7 +7,7 @@
 //! ```no_run
 //! use testkit::debian::Package;
 //!
-//! let package = Package { name: "hello", version: "2.10-2", sha256: "..." };
+//! let package = Package { suite: "bullseye", name: "hello", version: "2.10-2", sha256: "..." };
 //! println!("{}", package.unpacked()?.display());
 //! # Ok::<(), testkit::StartError>(())
 //! ```
@@ -17,11 +18,11 @@ use std::process::Command;
 use crate::StartError;
 use crate::cache::{has_checksum, kept, run};
 
-const SUITE: &str = "bullseye";
-
 /// One version of one package.
 #[derive(Clone, Copy, Debug)]
 pub struct Package {
+    /// The release that has it.
+    pub suite: &'static str,
     /// Its name.
     pub name: &'static str,
     /// Its version.
@@ -56,7 +57,10 @@ impl Package {
             mirror.ok_or_else(|| self.not_fetched("this machine knows no Debian mirror".into()))?;
         // What is fetched is checked by its SHA-256, whatever the list says.
         let list = folder.join("sources.list");
-        std::fs::write(&list, format!("deb [trusted=yes] {mirror} {SUITE} main\n"))?;
+        std::fs::write(
+            &list,
+            format!("deb [trusted=yes] {mirror} {} main\n", self.suite),
+        )?;
         for part in ["lists/partial", "archives/partial"] {
             std::fs::create_dir_all(folder.join(part))?;
         }
@@ -99,7 +103,7 @@ impl Package {
 
     fn not_fetched(&self, log: String) -> StartError {
         StartError::NotReady {
-            program: format!("{} {} from Debian {SUITE}", self.name, self.version),
+            program: format!("{} {} from Debian {}", self.name, self.version, self.suite),
             why: "the package could not be fetched",
             log,
         }

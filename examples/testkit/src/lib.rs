@@ -11,7 +11,7 @@
 //! | get a Redis server, or a cluster of six      | [`redis`], [`redis_cluster`] |
 //! | get a PostgreSQL server                      | [`postgres`] |
 //! | get a Consul agent, an etcd, a Prometheus    | [`consul`], [`etcd`], [`prometheus`] |
-//! | get other people's clients                   | [`clients`] |
+//! | get other people's clients                   | [`clients`], [`kubectl`] |
 //! | keep what was fetched                        | [`cache`], [`debian`] |
 //! | wait for a condition with a deadline         | [`wait`]    |
 //!
@@ -38,6 +38,7 @@ pub mod clients;
 pub mod consul;
 pub mod debian;
 pub mod etcd;
+pub mod kubectl;
 pub mod port;
 pub mod postgres;
 pub mod program;

@@ -12,6 +12,7 @@ use crate::debian::Package;
 use crate::{Program, Ready, Server, StartError, port};
 
 const PACKAGE: Package = Package {
+    suite: "bullseye",
     name: "prometheus",
     version: "2.24.1+ds-1+b7",
     sha256: "7f98887c0fa36e0dd81bb39abc57a9e2535c2a0dc20442a431255ebc0b87b73a",

@@ -314,7 +314,7 @@ fn connect(port: u16) -> Option<TcpStream> {
     TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), PROBE_TIMEOUT).ok()
 }
 
-fn answers_2xx(port: u16, path: &str) -> std::io::Result<bool> {
+pub(crate) fn answers_2xx(port: u16, path: &str) -> std::io::Result<bool> {
     let Some(mut stream) = connect(port) else {
         return Ok(false);
     };

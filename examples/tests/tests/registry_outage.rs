@@ -1,4 +1,4 @@
-//! A real Consul dies, forgets, or denies: what do watchers and members see? With control runs.
+//! A real Consul dies, forgets, or denies: what do watchers, members and metrics see? With control runs.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use lb_registry::{
     Consul as Client, Discovery, Instance, Membership, Origin, Registration, Registry, Status,
     Watch,
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use testkit::consul::{Consul, MASTER_TOKEN};
 
 #[path = "registry_conformance/http.rs"]
@@ -200,8 +201,29 @@ fn reader(consul: &Consul) -> (String, String) {
     (field("AccessorID"), field("SecretID"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_revoked_or_loses_its_rights_does_not_empty_the_set() {
+/// Metrics of this thread alone: for tests whose runtime has no other.
+fn metrics() -> (PrometheusHandle, metrics::LocalRecorderGuard<'static>) {
+    let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+    (
+        recorder.handle(),
+        metrics::set_default_local_recorder(recorder),
+    )
+}
+
+/// Sums up a metric over its labels.
+fn value(metrics: &PrometheusHandle, name: &str) -> f64 {
+    let text = metrics.render();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with(&format!("{name}{{")));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_or_loses_its_rights_does_not_empty_the_set_and_raises_an_alarm() {
+    let (metrics, _recording) = metrics();
     let consul = Consul::start_with_rules().expect("a Consul");
     three_registered(&client(&consul).token(MASTER_TOKEN)).await;
     let (accessor, secret) = reader(&consul);
@@ -232,6 +254,7 @@ async fn a_token_that_is_revoked_or_loses_its_rights_does_not_empty_the_set() {
         .expect("Consul answers");
     is_stale(&mut watch).await;
     assert_eq!(watch_len(&watch), 3);
+    assert_eq!(value(&metrics, "lb_registry_access_denied"), 1.0);
     let gone = http::send(
         consul.port(),
         "DELETE",
@@ -240,8 +263,69 @@ async fn a_token_that_is_revoked_or_loses_its_rights_does_not_empty_the_set() {
         "",
     );
     assert_eq!(gone.status, 200, "{}", gone.body);
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(watch_len(&watch), 3);
+    // Far longer than an empty list would have to be confirmed.
+    let emptied = watch.until(|set| set.instances.len() != 3);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(3), emptied)
+            .await
+            .is_err()
+    );
+    assert_eq!(value(&metrics, "lb_registry_access_denied"), 1.0);
+    assert_eq!(value(&metrics, "lb_registry_stale"), 1.0);
+}
+
+/// The fewest instances that were ever published while a Consul is started anew, empty, and its members come back.
+async fn fewest_through_a_restart(settings: Settings) -> usize {
+    use futures_util::StreamExt;
+    let consul = Consul::start().expect("a Consul");
+    let registry = client(&consul);
+    let join = |id: &str| {
+        let membership = Membership::new("web", "10.0.0.1:80")
+            .id(id)
+            .http_check(None);
+        membership.ttl(Duration::from_secs(6)).join(&registry)
+    };
+    let mut members = [join("a"), join("b"), join("c")];
+    for member in &mut members {
+        tokio::time::timeout(SOON, member.registered())
+            .await
+            .expect("it registers");
+    }
+    let mut watch = client(&consul).fail_static(settings).watch("web");
+    has(&mut watch, 3).await;
+    let (fewest, seen) = tokio::sync::watch::channel(3);
+    let mut sets = watch.clone();
+    let counting = tokio::spawn(async move {
+        while let Some(set) = sets.next().await {
+            fewest.send_modify(|fewest| *fewest = set.instances.len().min(*fewest));
+        }
+    });
+    consul.restart().expect("it starts again");
+    let back = || {
+        let known = http::send(consul.port(), "GET", "/v1/agent/services", &[], "").json();
+        known.as_object().map_or(0, serde_json::Map::len) == 3
+    };
+    assert!(testkit::wait::until(SOON, back), "the members come back");
+    let live = watch.until(|set| set.origin == Origin::Live && set.instances.len() == 3);
+    tokio::time::timeout(SOON, live)
+        .await
+        .expect("it is believed again");
+    counting.abort();
+    *seen.borrow()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_that_is_not_confirmed_does_not_make_the_set_flap() {
+    assert_eq!(fewest_through_a_restart(Settings::default()).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_without_confirmation_the_set_flaps() {
+    let believing = Settings {
+        stale_max: Duration::from_secs(3_600),
+        ..Settings::off()
+    };
+    assert_eq!(fewest_through_a_restart(believing).await, 0);
 }
 
 /// Answers every request on a port of its own with 200.
@@ -340,8 +424,10 @@ async fn control_without_protection_requests_fail_during_an_outage() {
     assert!(failed > 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_watchers_of_a_thousand_instances_end_with_equal_sets() {
+#[tokio::test]
+async fn ten_watchers_of_a_thousand_instances_ask_in_bounds_and_end_with_equal_sets() {
+    let (metrics, _recording) = metrics();
+    let began = now();
     let consul = Consul::start().expect("a Consul");
     let registry = client(&consul);
     let mut watches: Vec<Watch> = (0..10).map(|_| registry.watch("web")).collect();
@@ -372,5 +458,12 @@ async fn ten_watchers_of_a_thousand_instances_end_with_equal_sets() {
         watches
             .iter()
             .all(|watch| watch.latest().instances == first.instances)
+    );
+    // Each may ask twice at once and then once a second, however much changes.
+    let most = watches.len() as f64 * (began.elapsed().as_secs_f64() + 3.0);
+    let asked = value(&metrics, "lb_registry_answers_total");
+    assert!(
+        asked > 20.0 && asked <= most,
+        "{asked} questions, {most} allowed"
     );
 }

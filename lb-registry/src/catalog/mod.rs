@@ -44,7 +44,10 @@ mod probe;
 mod read;
 mod saved;
 mod session;
+#[cfg(feature = "etcd")]
+pub(crate) mod shared;
 mod tick;
+mod unit;
 mod write;
 
 #[cfg(test)]
@@ -62,6 +65,7 @@ pub use self::read::Health;
 pub use self::saved::Saved;
 pub use self::session::{Behavior, Session};
 pub use self::tick::Tick;
+pub(crate) use self::unit::Unit;
 
 /// A registered service.
 #[derive(Clone, Debug)]
@@ -136,6 +140,8 @@ pub struct Catalog {
     sessions: BTreeMap<String, Session>,
     touched: BTreeSet<String>,
     generations: u64,
+    /// The index that changes get, if it is not simply the next one.
+    pinned: Option<u64>,
 }
 
 impl Default for Limits {

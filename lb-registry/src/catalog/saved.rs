@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, CheckDefinition, CheckStatus, Entry, Limits, ServiceDefinition};
+use super::{Catalog, Check, CheckDefinition, CheckStatus, Entry, Limits, ServiceDefinition};
 
 /// A catalog as it is written to disk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,24 +18,30 @@ pub struct Saved {
     keys: Vec<(String, Entry)>,
 }
 
+/// A check with its state, without the moments that it waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct SavedCheck {
-    definition: CheckDefinition,
+pub(crate) struct SavedCheck {
+    pub(super) definition: CheckDefinition,
     service: Option<String>,
-    status: CheckStatus,
-    output: String,
+    pub(super) status: CheckStatus,
+    pub(super) output: String,
+}
+
+impl SavedCheck {
+    pub(super) fn of(check: &Check) -> Self {
+        Self {
+            definition: check.definition.clone(),
+            service: check.service.as_ref().map(|(id, _)| id.clone()),
+            status: check.status,
+            output: check.output.clone(),
+        }
+    }
 }
 
 impl Catalog {
     /// What is worth keeping.
     #[must_use]
     pub fn save(&self) -> Saved {
-        let check = |check: &super::Check| SavedCheck {
-            definition: check.definition.clone(),
-            service: check.service.as_ref().map(|(id, _)| id.clone()),
-            status: check.status,
-            output: check.output.clone(),
-        };
         let unlocked = |(key, entry): (&String, &Entry)| {
             (
                 key.clone(),
@@ -52,7 +58,7 @@ impl Catalog {
                 .values()
                 .map(|service| service.definition.clone())
                 .collect(),
-            checks: self.checks.values().map(check).collect(),
+            checks: self.checks.values().map(SavedCheck::of).collect(),
             keys: self.keys.iter().map(unlocked).collect(),
         }
     }

@@ -39,36 +39,46 @@ impl Catalog {
             .map(|check| check.id().to_owned())
             .collect();
         for id in over {
-            let Some(check) = self.checks.get_mut(&id) else {
-                continue;
-            };
-            check.due = None;
-            let output = match check.output.is_empty() {
-                true => "TTL expired".to_owned(),
-                false => format!(
-                    "TTL expired (last output before timeout follows): {}",
-                    check.output
-                ),
-            };
-            self.set_status(&id, CheckStatus::Critical, &output, now);
+            self.expire_ttl(&id, now);
         }
     }
 
+    pub(super) fn expire_ttl(&mut self, id: &str, now: Instant) {
+        let Some(check) = self.checks.get_mut(id) else {
+            return;
+        };
+        check.due = None;
+        let output = match check.output.as_str() {
+            "" => "TTL expired".to_owned(),
+            // It has expired before and nobody has reported since.
+            told if told.starts_with("TTL expired") => told.to_owned(),
+            told => format!("TTL expired (last output before timeout follows): {told}"),
+        };
+        self.set_status(id, CheckStatus::Critical, &output, now);
+    }
+
     fn reap(&mut self, now: Instant) -> Vec<String> {
-        let at_least = self.limits.deregister_after;
-        let mut dead: Vec<String> = self
-            .checks
-            .values()
-            .filter(|check| check.reap_at(at_least).is_some_and(|at| at <= now))
-            .filter_map(|check| check.service.as_ref().map(|(id, _)| id.clone()))
-            .collect();
-        dead.dedup();
+        let mut dead = self.dead(now);
         dead.retain(|id| self.deregister(id, now).is_ok());
         dead
     }
 
+    /// Services that have been critical for too long.
+    pub(super) fn dead(&self, now: Instant) -> Vec<String> {
+        let at_least = self.limits.deregister_after;
+        let over = self
+            .checks
+            .values()
+            .filter(|check| check.reap_at(at_least).is_some_and(|at| at <= now));
+        let mut dead: Vec<String> = over
+            .filter_map(|check| check.service.as_ref().map(|(id, _)| id.clone()))
+            .collect();
+        dead.dedup();
+        dead
+    }
+
     /// Probes that are due. Each is handed out once: its answer sets the next deadline.
-    fn due_probes(&mut self, now: Instant) -> Vec<Probe> {
+    pub(super) fn due_probes(&mut self, now: Instant) -> Vec<Probe> {
         let due = self
             .checks
             .values_mut()

@@ -151,8 +151,9 @@ impl Catalog {
     }
 
     pub(super) fn next_index(&mut self) -> u64 {
-        self.indexes.last += 1;
-        self.indexes.last
+        let next = self.pinned.unwrap_or(self.indexes.last + 1);
+        self.indexes.last = self.indexes.last.max(next);
+        next
     }
 
     fn room_for(&self, id: &str, checks: &[CheckDefinition]) -> Result<(), CatalogError> {

@@ -18,7 +18,7 @@
 //!
 //! # Limits
 //!
-//! Plain HTTP only: put a TLS-terminating proxy or a local agent in between. An answer may have 16 MiB.
+//! `https` URLs need the feature `tls`. An answer may have 16 MiB.
 //!
 //! ```no_run
 //! use lb_registry::{Consul, Discovery, Membership};
@@ -102,6 +102,20 @@ impl Consul {
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.client.token = Some(token.into());
         self
+    }
+
+    /// Trusts the certificates in this file (PEM), which is read now. Default: what the system trusts.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCertificates`](crate::InvalidCertificates).
+    #[cfg(feature = "tls")]
+    pub fn ca_file(
+        mut self,
+        path: impl AsRef<std::path::Path>,
+    ) -> Result<Self, crate::InvalidCertificates> {
+        self.client.origin = self.client.origin.trusting(path.as_ref())?;
+        Ok(self)
     }
 
     /// How much to protect the sets that are followed. Default: [`Settings::default`].

@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "sysinfo")]
+mod cgroup;
 mod dependency;
 mod routes;
 #[cfg(feature = "sysinfo")]

@@ -1,18 +1,16 @@
 //! How busy this machine is, sampled in the background, with respect for cgroup limits.
-//!
-//! Inside a container the machine's memory says little; the limit of the control group (version 2) counts.
 
-use std::path::Path;
 use std::sync::{PoisonError, Weak};
 use std::time::Duration;
 
 use sysinfo::{Disks, System};
 
 use super::Shared;
+use super::cgroup::{Cgroup, OWN};
 use super::verdict::Usage;
+use crate::clock;
 
 const EVERY: Duration = Duration::from_secs(1);
-const CGROUP: &str = "/sys/fs/cgroup";
 
 /// Samples once a second until the routes are gone.
 pub(super) async fn run(shared: Weak<Shared>) {
@@ -41,6 +39,7 @@ pub(super) async fn run(shared: Weak<Shared>) {
 struct Probe {
     /// Missing on systems that sysinfo does not know.
     system: Option<System>,
+    group: Cgroup,
     samples: u32,
 }
 
@@ -48,6 +47,7 @@ impl Probe {
     fn new() -> Self {
         Self {
             system: System::new().ok(),
+            group: Cgroup::new(OWN),
             samples: 0,
         }
     }
@@ -59,10 +59,11 @@ impl Probe {
         };
         system.refresh_cpu_usage();
         system.refresh_memory();
+        // The first reading has nothing to compare with and would always be zero.
+        let host_cpu = (self.samples > 1).then(|| f64::from(system.global_cpu_usage()));
         Usage {
-            // The first reading has nothing to compare with and would always be zero.
-            cpu_percent: (self.samples > 1).then(|| f64::from(system.global_cpu_usage())),
-            memory_percent: cgroup_memory().or_else(|| host_memory(system)),
+            cpu_percent: self.group.cpu_percent(clock::now()).or(host_cpu),
+            memory_percent: self.group.memory_percent().or_else(|| host_memory(system)),
             disk_percent: disk_in_use(),
         }
     }
@@ -71,20 +72,6 @@ impl Probe {
 fn host_memory(system: &System) -> Option<f64> {
     let total = system.total_memory();
     share(total.saturating_sub(system.available_memory()), total)
-}
-
-/// The share of the control group's limit, if there is a limit. Page cache that can be dropped does not count.
-fn cgroup_memory() -> Option<f64> {
-    let folder = Path::new(CGROUP);
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
-    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
-    let current: u64 = read("memory.current")?.trim().parse().ok()?;
-    let stat = read("memory.stat").unwrap_or_default();
-    let cache = stat
-        .lines()
-        .find_map(|line| line.strip_prefix("inactive_file "));
-    let cache = cache.and_then(|text| text.parse().ok()).unwrap_or(0);
-    share(current.saturating_sub(cache), limit)
 }
 
 /// The disk that the working folder is on.
@@ -101,7 +88,7 @@ fn disk_in_use() -> Option<f64> {
     )
 }
 
-fn share(used: u64, total: u64) -> Option<f64> {
+pub(super) fn share(used: u64, total: u64) -> Option<f64> {
     (total > 0).then(|| used as f64 / total as f64 * 100.0)
 }
 

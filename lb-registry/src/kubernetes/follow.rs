@@ -10,13 +10,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::Kubernetes;
-use super::lines::Lines;
 use super::slices::{Metadata, Slice, Slices};
 use crate::Watch;
 use crate::backoff::Backoff;
 use crate::fail_static::Answer;
 use crate::feed::{Feed, sleep_until};
 use crate::http_client::MOST_BYTES;
+use crate::lines::Lines;
 use crate::watch::AbortOnDrop;
 
 const PATIENCE: Duration = Duration::from_secs(10);

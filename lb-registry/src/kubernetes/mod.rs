@@ -1,7 +1,7 @@
 //! Kubernetes as the registry: the EndpointSlices of a Service, listed and then watched.
 //!
 //! Kubernetes itself knows who is there, so there is nothing to register; [`Merge`](crate::Merge) adds what
-//! instances register elsewhere (version, zone, metadata) by their id, which here is the pod's name.
+//! instances register elsewhere (version, zone, metadata, health): it recognises them by their address and port.
 //!
 //! All slices of a Service are merged. An endpoint that several slices name counts once, the ready one first. What
 //! is not `ready` is critical; what terminates and still serves is draining; an unset condition counts as true, as
@@ -11,31 +11,34 @@
 //! stream); the set stays as it is until the whole list is there. Failures are weathered as
 //! [`fail_static`](mod@crate::fail_static) says.
 //!
-//! # Limits
+//! # Who may ask
 //!
-//! Plain HTTP only: run `kubectl proxy` beside it, as a sidecar or on a workstation. It needs `list` and `watch` on
-//! `endpointslices` and nothing else.
+//! Inside a cluster, [`Kubernetes::in_cluster`] takes address, certificate, namespace and token from where a pod finds
+//! them; its service account needs `list` and `watch` on `endpointslices` and nothing else. Elsewhere,
+//! [`Kubernetes::new`] takes the URL of an API server, with [`ca_file`](Kubernetes::ca_file) and
+//! [`token_file`](Kubernetes::token_file), or that of `kubectl proxy`. Client certificates are not supported.
 //!
 //! ```no_run
 //! use lb_registry::{Discovery, Kubernetes};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let registry = Kubernetes::new("http://127.0.0.1:8001")?.namespace("production").port_name("http");
+//! let registry = Kubernetes::in_cluster()?.port_name("http");
 //! let watch = registry.watch("simulation");
 //! # Ok(())
 //! # }
 //! ```
 
 mod follow;
-mod lines;
+mod in_cluster;
 pub mod slices;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use self::in_cluster::InClusterError;
 use crate::fail_static::Settings;
 use crate::http_client::Origin;
-use crate::{Discovery, InvalidUrl, Watch};
+use crate::{Discovery, InvalidCertificates, InvalidUrl, Watch};
 
 /// Kubernetes as the registry. See the [module documentation](self).
 #[derive(Clone, Debug)]
@@ -49,11 +52,11 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// The API behind this URL, such as that of `kubectl proxy`. Connects on first use.
+    /// The API behind this URL. Connects on first use.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`] if it is not of the form `http://host:port`.
+    /// [`InvalidUrl`].
     pub fn new(url: &str) -> Result<Self, InvalidUrl> {
         Ok(Self {
             origin: Origin::new(url)?,
@@ -63,6 +66,16 @@ impl Kubernetes {
             fail_static: Settings::default(),
             snapshots: None,
         })
+    }
+
+    /// Trusts the certificates in this file (PEM), which is read now. Default: what the system trusts.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCertificates`].
+    pub fn ca_file(mut self, path: impl AsRef<Path>) -> Result<Self, InvalidCertificates> {
+        self.origin = self.origin.trusting(path.as_ref())?;
+        Ok(self)
     }
 
     /// The namespace. Default: `default`.

@@ -8,7 +8,8 @@ use super::reply::{Failure, Reply};
 use super::route::Agent;
 use super::view::AgentService;
 use super::{Call, decode};
-use crate::catalog::{CatalogError, Check, CheckStatus, Health};
+use crate::catalog::{Catalog, CatalogError, Check, CheckStatus, Health, Unit};
+use crate::in_process::WriteError;
 
 /// How good an instance is, as one word and one HTTP status.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,10 +47,10 @@ impl Grade {
 impl Call {
     pub(super) async fn agent(&self, resource: Agent) -> Result<Reply, Failure> {
         match resource {
-            Agent::Register => self.register(),
-            Agent::Deregister(id) => self.deregister(&id),
-            Agent::Maintenance(id) => self.maintenance(&id),
-            Agent::NodeMaintenance => self.node_maintenance(),
+            Agent::Register => self.register().await,
+            Agent::Deregister(id) => self.deregister(&id).await,
+            Agent::Maintenance(id) => self.maintenance(&id).await,
+            Agent::NodeMaintenance => self.node_maintenance().await,
             Agent::Service(id) => self.agent_service(&id).await,
             Agent::Services => self.agent_services(),
             Agent::Checks => self.agent_checks(),
@@ -60,7 +61,7 @@ impl Call {
         }
     }
 
-    fn register(&self) -> Result<Reply, Failure> {
+    async fn register(&self) -> Result<Reply, Failure> {
         let registration = decode::service(&self.body)?;
         self.access.must_write_service(&registration.service.name)?;
         let service = registration.service.clone();
@@ -70,23 +71,29 @@ impl Call {
             Some(text) => Query::boolean(text).unwrap_or(false),
             None => false,
         };
-        self.store()
-            .change(|catalog, now| catalog.register(service, checks, replace, now))?;
+        let units = vec![Unit::Service(service.id.clone())];
+        let register = |catalog: &mut Catalog, now| {
+            catalog.register(service.clone(), checks.clone(), replace, now)
+        };
+        self.store().write(units, register).await?;
         Ok(Reply::empty())
     }
 
-    fn deregister(&self, id: &str) -> Result<Reply, Failure> {
+    async fn deregister(&self, id: &str) -> Result<Reply, Failure> {
         if id.is_empty() {
             return Err(Failure::internal("ServiceID missing"));
         }
         self.must_write_service_id(id)?;
-        match self
+        let units = vec![Unit::Service(id.to_owned())];
+        let removed = self
             .store()
-            .change(|catalog, now| catalog.deregister(id, now))
-        {
+            .write(units, |catalog, now| catalog.deregister(id, now));
+        match removed.await {
             Ok(()) => Ok(Reply::empty()),
-            Err(CatalogError::UnknownService(_)) if self.is_1_8() => Ok(Reply::empty()),
-            Err(CatalogError::UnknownService(_)) => Err(unknown_service(id)),
+            Err(WriteError::Refused(CatalogError::UnknownService(_))) if self.is_1_8() => {
+                Ok(Reply::empty())
+            }
+            Err(WriteError::Refused(CatalogError::UnknownService(_))) => Err(unknown_service(id)),
             Err(other) => Err(other.into()),
         }
     }
@@ -110,30 +117,31 @@ impl Call {
         }
     }
 
-    fn maintenance(&self, id: &str) -> Result<Reply, Failure> {
+    async fn maintenance(&self, id: &str) -> Result<Reply, Failure> {
         if id.is_empty() {
             return Err(Failure::bad("Missing service ID"));
         }
         let reason = self.maintenance_reason()?;
         self.must_write_service_id(id)?;
-        match self
-            .store()
-            .change(|catalog, now| catalog.set_maintenance(id, reason, now))
-        {
+        let units = vec![Unit::Service(id.to_owned())];
+        let set = self.store().write(units, |catalog, now| {
+            catalog.set_maintenance(id, reason, now)
+        });
+        match set.await {
             Ok(()) => Ok(Reply::empty()),
-            Err(CatalogError::UnknownService(_)) if self.is_1_8() => Err(Failure::not_found(
-                format!("No service registered with ID \"{id}\""),
-            )),
-            Err(CatalogError::UnknownService(_)) => Err(unknown_service(id)),
+            Err(WriteError::Refused(CatalogError::UnknownService(_))) if self.is_1_8() => Err(
+                Failure::not_found(format!("No service registered with ID \"{id}\"")),
+            ),
+            Err(WriteError::Refused(CatalogError::UnknownService(_))) => Err(unknown_service(id)),
             Err(other) => Err(other.into()),
         }
     }
 
-    fn node_maintenance(&self) -> Result<Reply, Failure> {
+    async fn node_maintenance(&self) -> Result<Reply, Failure> {
         let reason = self.maintenance_reason()?;
         self.access.must_be_full()?;
-        self.store()
-            .change(|catalog, now| catalog.set_node_maintenance(reason, now))?;
+        let set = |catalog: &mut Catalog, now| catalog.set_node_maintenance(reason, now);
+        self.store().write(vec![Unit::Agent], set).await?;
         Ok(Reply::empty())
     }
 
@@ -214,7 +222,7 @@ impl Call {
         Ok(Reply::json(&self.filtered_map(checks)?))
     }
 
-    pub(super) fn check_view(&self, catalog: &crate::catalog::Catalog, check: &Check) -> Value {
+    pub(super) fn check_view(&self, catalog: &Catalog, check: &Check) -> Value {
         let service = check
             .service
             .as_ref()

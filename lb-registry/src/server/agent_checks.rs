@@ -6,7 +6,8 @@ use super::reply::{Failure, Reply};
 use super::route::Check;
 use super::schema::{self, Schema};
 use super::{Call, decode_check};
-use crate::catalog::{CatalogError, CheckStatus};
+use crate::catalog::{Catalog, CatalogError, CheckStatus, Unit};
+use crate::in_process::WriteError;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -20,18 +21,19 @@ impl Schema for Update {
 }
 
 impl Call {
-    pub(super) fn agent_check(&self, resource: &Check) -> Result<Reply, Failure> {
+    pub(super) async fn agent_check(&self, resource: &Check) -> Result<Reply, Failure> {
         match resource {
-            Check::Register => self.register_check(),
-            Check::Deregister(id) => self.deregister_check(id),
+            Check::Register => self.register_check().await,
+            Check::Deregister(id) => self.deregister_check(id).await,
             Check::Report(status, id) => {
-                self.report(id, *status, self.query.get("note").unwrap_or_default())
+                let note = self.query.get("note").unwrap_or_default();
+                self.report(id, *status, note).await
             }
-            Check::Update(id) => self.update(id),
+            Check::Update(id) => self.update(id).await,
         }
     }
 
-    fn register_check(&self) -> Result<Reply, Failure> {
+    async fn register_check(&self) -> Result<Reply, Failure> {
         let raw = decode_check::check(&self.body)?;
         if raw.name.is_empty() {
             return Err(Failure::bad("Missing check name"));
@@ -49,47 +51,59 @@ impl Call {
         let id = raw.id_or_name();
         let definition = raw.definition(&self.shared.targets.rule())?.id(id);
         let service = Some(service.as_str()).filter(|id| !id.is_empty());
-        let done = self
+        // The id may be that of a check which belongs to another service now.
+        let before = self
             .store()
-            .change(|catalog, now| catalog.register_check(definition, service, now));
-        match done {
-            Err(CatalogError::UnknownService(id)) if !self.is_1_8() => Err(Failure::not_found(
-                format!("ServiceID \"{id}\" does not exist"),
-            )),
+            .read(|catalog| catalog.unit_of_check(&definition.id));
+        let unit = service.map_or(Unit::Agent, |id| Unit::Service(id.to_owned()));
+        let units = before
+            .filter(|before| *before != unit)
+            .into_iter()
+            .chain([unit.clone()]);
+        let register =
+            |catalog: &mut Catalog, now| catalog.register_check(definition.clone(), service, now);
+        match self.store().write(units.collect(), register).await {
+            Err(WriteError::Refused(CatalogError::UnknownService(id))) if !self.is_1_8() => Err(
+                Failure::not_found(format!("ServiceID \"{id}\" does not exist")),
+            ),
             done => Ok(done.map(|()| Reply::empty())?),
         }
     }
 
-    fn deregister_check(&self, id: &str) -> Result<Reply, Failure> {
+    async fn deregister_check(&self, id: &str) -> Result<Reply, Failure> {
         if id.is_empty() {
             return Err(Failure::internal("CheckID missing"));
         }
         self.must_write_check(id)?;
-        match self
+        let removed = self
             .store()
-            .change(|catalog, now| catalog.deregister_check(id, now))
-        {
+            .write_check(id, |catalog, now| catalog.deregister_check(id, now));
+        match removed.await {
             Ok(()) => Ok(Reply::empty()),
-            Err(_) if self.is_1_8() => Ok(Reply::empty()),
-            Err(_) => Err(unknown_check(id)),
+            Err(WriteError::Refused(_)) if self.is_1_8() => Ok(Reply::empty()),
+            Err(WriteError::Refused(_)) => Err(unknown_check(id)),
+            #[cfg(feature = "etcd")]
+            Err(other) => Err(other.into()),
         }
     }
 
-    fn update(&self, id: &str) -> Result<Reply, Failure> {
+    async fn update(&self, id: &str) -> Result<Reply, Failure> {
         let Update { status, output } = schema::read(&self.body)?;
         let status = CheckStatus::from_word(&status)
             .ok_or_else(|| Failure::bad(format!("Invalid check status: '{status}'")))?;
-        self.report(id, status, &output)
+        self.report(id, status, &output).await
     }
 
-    fn report(&self, id: &str, status: CheckStatus, note: &str) -> Result<Reply, Failure> {
+    async fn report(&self, id: &str, status: CheckStatus, note: &str) -> Result<Reply, Failure> {
         self.must_write_check(id)?;
-        match self
+        let reported = self
             .store()
-            .change(|catalog, now| catalog.report(id, status, note, now))
-        {
+            .write_check(id, |catalog, now| catalog.report(id, status, note, now));
+        match reported.await {
             Ok(()) => Ok(Reply::empty()),
-            Err(CatalogError::UnknownCheck(_)) if !self.is_1_8() => Err(unknown_check(id)),
+            Err(WriteError::Refused(CatalogError::UnknownCheck(_))) if !self.is_1_8() => {
+                Err(unknown_check(id))
+            }
             Err(other) => Err(other.into()),
         }
     }

@@ -5,13 +5,14 @@ use http::{HeaderName, Method, StatusCode, header};
 use super::reply::{Failure, Reply};
 use super::session::is_uuid;
 use super::{Call, view};
-use crate::catalog::{CatalogError, KvWrite};
+use crate::catalog::{Catalog, CatalogError, KvWrite, Unit};
+use crate::in_process::WriteError;
 
 impl Call {
     pub(super) async fn key(&self, key: &str) -> Result<Reply, Failure> {
         match self.method {
-            Method::PUT => self.put_key(key),
-            Method::DELETE => self.delete_key(key),
+            Method::PUT => self.put_key(key).await,
+            Method::DELETE => self.delete_key(key).await,
             _ => self.get_key(key).await,
         }
     }
@@ -60,7 +61,7 @@ impl Call {
         }))
     }
 
-    fn put_key(&self, key: &str) -> Result<Reply, Failure> {
+    async fn put_key(&self, key: &str) -> Result<Reply, Failure> {
         if key.is_empty() {
             return Err(Failure::bad("Missing key name"));
         }
@@ -83,20 +84,26 @@ impl Call {
             _ => {}
         }
         let value = self.body.to_vec();
-        match self
-            .store()
-            .change(|catalog, now| catalog.put_key(key, value, flags, write, now))
-        {
+        let mut written = false;
+        let put = |catalog: &mut Catalog, now| {
+            written = catalog.put_key(key, value.clone(), flags, write, now)?;
+            Ok(())
+        };
+        let units = vec![Unit::Key(key.to_owned())];
+        match self.store().write(units, put).await {
             // A session that has ended holds no lock that it could give up, and gets none.
-            Err(CatalogError::UnknownSession(_)) if release.is_some() => Ok(Reply::json(&false)),
-            Err(CatalogError::UnknownSession(id)) => {
+            Err(WriteError::Refused(CatalogError::UnknownSession(_))) if release.is_some() => {
+                Ok(Reply::json(&false))
+            }
+            Err(WriteError::Refused(CatalogError::UnknownSession(id))) => {
                 Err(Failure::internal(format!("invalid session {id:?}")))
             }
-            done => Ok(Reply::json(&done?)),
+            Err(other) => Err(other.into()),
+            Ok(()) => Ok(Reply::json(&written)),
         }
     }
 
-    fn delete_key(&self, key: &str) -> Result<Reply, Failure> {
+    async fn delete_key(&self, key: &str) -> Result<Reply, Failure> {
         let recurse = self.query.has("recurse");
         if key.is_empty() && !recurse {
             return Err(Failure::bad("Missing key name"));
@@ -106,13 +113,19 @@ impl Call {
             return Err(Failure::bad(conflict(cas, None, None) + "&recurse="));
         }
         self.access.must_be_full()?;
-        let deleted = self.store().change(|catalog, _| match recurse {
-            true => {
-                catalog.delete_keys(key);
-                true
+        let units = match recurse {
+            true => self.store().read(|catalog| catalog.units_of_keys(key)),
+            false => vec![Unit::Key(key.to_owned())],
+        };
+        let mut deleted = true;
+        let delete = |catalog: &mut Catalog, _| {
+            match recurse {
+                true => catalog.delete_keys(key),
+                false => deleted = catalog.delete_key(key, cas),
             }
-            false => catalog.delete_key(key, cas),
-        });
+            Ok(())
+        };
+        self.store().write(units, delete).await?;
         Ok(Reply::json(&deleted))
     }
 

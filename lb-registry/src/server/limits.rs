@@ -13,6 +13,9 @@ pub struct ServerLimits {
     pub head_bytes: usize,
     /// Time to send a head. Default: 10 seconds. More closes the connection.
     pub head_timeout: Duration,
+    /// Time without progress while an answer is sent to a client that does not read. Default: 10 seconds. More closes
+    /// the connection.
+    pub write_timeout: Duration,
     /// Open connections. Default: 4,096. More wait.
     pub connections: usize,
     /// Queries that wait for a change. Default: 2,048. More are 429.
@@ -28,6 +31,7 @@ impl Default for ServerLimits {
             body_timeout: Duration::from_secs(10),
             head_bytes: 64 * 1024,
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
             connections: 4_096,
             blocked_queries: 2_048,
             probes: 64,

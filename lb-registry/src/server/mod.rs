@@ -48,6 +48,7 @@ mod decode;
 mod decode_check;
 mod filter;
 mod health;
+mod impatient;
 mod kv;
 mod limits;
 mod probe;
@@ -222,9 +223,13 @@ impl Call {
         if !resource.is_open() {
             self.access.must_be_known()?;
         }
+        if !matches!(resource, Resource::Status(_)) && !self.store().is_ready() {
+            // An empty list from one that has not heard of the others yet would be a lie.
+            return Err(Failure::no_leader());
+        }
         match resource {
             Resource::Agent(resource) => self.agent(resource).await,
-            Resource::Check(resource) => self.agent_check(&resource),
+            Resource::Check(resource) => self.agent_check(&resource).await,
             Resource::Health(resource) => self.health(&resource).await,
             Resource::Catalog(resource) => self.catalog(&resource).await,
             Resource::Key(key) => self.key(&key).await,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::query::{Consistency, Query};
 use crate::catalog::CatalogError;
+use crate::in_process::WriteError;
 
 /// An answer before it becomes HTTP.
 #[derive(Debug)]
@@ -124,6 +125,11 @@ impl Failure {
         Self(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text))
     }
 
+    /// Consul's words for "not now".
+    pub(super) fn no_leader() -> Self {
+        Self::internal("No cluster leader")
+    }
+
     pub(super) fn not_found(text: impl Into<String>) -> Self {
         Self(Reply::text(StatusCode::NOT_FOUND, text))
     }
@@ -147,6 +153,16 @@ impl From<CatalogError> for Failure {
                 Self::internal(format!("CheckID \"{id}\" does not have associated TTL"))
             }
             CatalogError::UnknownSession(id) => Self::internal(format!("invalid session \"{id}\"")),
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) => error.into(),
+            #[cfg(feature = "etcd")]
+            WriteError::NoLeader => Self::no_leader(),
         }
     }
 }

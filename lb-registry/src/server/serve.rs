@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::EmbeddedServer;
+use super::impatient::Impatient;
 
 /// After an error of accept that is not one connection's fault, such as "too many open files".
 const BREATHER: Duration = Duration::from_millis(50);
@@ -64,7 +65,10 @@ impl EmbeddedServer {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(limits.head_bytes.max(8_192))
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.clone()));
+            .serve_connection(
+                TokioIo::new(Impatient::new(stream, limits.write_timeout)),
+                TowerToHyperService::new(self.clone()),
+            );
         async move {
             if let Err(error) = connection.await {
                 tracing::debug!(

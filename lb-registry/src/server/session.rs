@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -69,6 +70,10 @@ impl Call {
     }
 
     fn create_session(&self) -> Result<Reply, Failure> {
+        if self.store().is_shared() {
+            let text = "sessions are not offered by a server that is one of several";
+            return Err(Failure(Reply::text(StatusCode::NOT_IMPLEMENTED, text)));
+        }
         let create: Create = match self.body.is_empty() {
             true => Create::default(),
             false => schema::read(&self.body)?,

@@ -14,6 +14,10 @@ impl Call {
             Status::Leader => Reply::json(&leader),
             Status::Peers => Reply::json(&[leader]),
             Status::Alive => Reply::json(&json!({"status": "healthy"})),
+            Status::Ready if !self.store().is_ready() => {
+                let status = json!({"status": "waiting for the other replicas"});
+                Reply::json(&status).status(StatusCode::SERVICE_UNAVAILABLE)
+            }
             Status::Ready => Reply::json(&json!({"status": "ready"})),
             Status::TokenSelf if self.shared.access.token.is_none() => {
                 Reply::text(StatusCode::UNAUTHORIZED, "ACL support disabled")

@@ -7,7 +7,7 @@ mod http;
 mod replay;
 
 use lb_registry::server::Compatibility;
-use lb_registry::{EmbeddedServer, InProcess};
+use lb_registry::{EmbeddedServer, Etcd, InProcess};
 use replay::Replay;
 use serde_json::Value;
 use testkit::consul::{Consul, MASTER_TOKEN};
@@ -18,8 +18,11 @@ fn cases() -> Value {
 
 /// The embedded server on a port of its own, until the runtime goes.
 fn embedded(runtime: &tokio::runtime::Runtime, token: Option<&str>) -> Replay {
-    let mut server =
-        EmbeddedServer::builder(InProcess::default()).compatibility(Compatibility::V1_8);
+    serve(runtime, InProcess::default(), token)
+}
+
+fn serve(runtime: &tokio::runtime::Runtime, store: InProcess, token: Option<&str>) -> Replay {
+    let mut server = EmbeddedServer::builder(store).compatibility(Compatibility::V1_8);
     if let Some(token) = token {
         server = server.token(token);
     }
@@ -60,6 +63,23 @@ fn the_embedded_server_answers_every_recorded_case_about_tokens() {
     let (count, failures) = embedded(&runtime, Some(MASTER_TOKEN)).failures(&cases());
     assert_eq!(failures, Vec::<String>::new());
     assert_eq!(count, 4);
+}
+
+#[test]
+fn a_server_that_is_one_of_several_answers_every_recorded_case_but_the_one_about_sessions() {
+    let runtime = runtime();
+    let etcd = testkit::etcd::Etcd::start().expect("an etcd");
+    let store = InProcess::default();
+    let _inside = runtime.enter();
+    let shared = Etcd::new(etcd.urls()).expect("a URL").share(&store);
+    let replica = shared.expect("it is not shared yet");
+    runtime.block_on(replica.ready());
+    let (_, failures) = serve(&runtime, store, None).failures(&cases());
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    assert!(
+        failures[0].contains("session-lock-exclusive"),
+        "{failures:?}"
+    );
 }
 
 #[test]

@@ -2,17 +2,17 @@
 
 /// Collects bytes until a line is whole.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     rest: Vec<u8>,
 }
 
 /// A line is longer than allowed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
 
 impl Lines {
     /// Takes in a piece and gives out the lines that are whole now. An empty line is none.
-    pub(super) fn push(&mut self, piece: &[u8], most: usize) -> Result<Vec<Vec<u8>>, TooLong> {
+    pub(crate) fn push(&mut self, piece: &[u8], most: usize) -> Result<Vec<Vec<u8>>, TooLong> {
         let mut whole = Vec::new();
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             if self.rest.len() + part.len() > most {
