@@ -2,7 +2,7 @@
 
 STEPS = install fmt clippy unit loom docs features fuzz demo
 
-.PHONY: test $(STEPS) bench
+.PHONY: test $(STEPS) bench faults
 
 # Everything, step by step, and a table of how long each took.
 test:
@@ -50,3 +50,10 @@ demo:
 # What each part costs, next to its peers in the same run. Not part of `make test`.
 bench:
 	cargo bench -p benches --features peers
+
+# Real processes that die, stall, lie and flood, an open-loop client, and a judge that reads ledgers. Each
+# scenario has a control run without its mechanism, which the judge must reject. Not part of `make test`.
+# FAULTS="--quick --only 3,5" shortens the load (all of it in ten minutes) and picks scenarios.
+FAULTS =
+faults:
+	cargo run --release -p faults -- run $(FAULTS)

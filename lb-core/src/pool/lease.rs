@@ -24,6 +24,9 @@ pub struct Lease {
     recorded: bool,
     /// Counted as answered, see [`Stats::waiting`](crate::endpoint::Stats::waiting).
     answered: bool,
+    /// A good head came after this time, and the body is still to come.
+    #[cfg(feature = "proxy")]
+    unfinished: Option<(Outcome, Duration)>,
     /// Rare: only trials, and requests of an upstream with a limit or of a pool with a
     /// shadow, have one.
     held: Option<Box<Held>>,
@@ -49,6 +52,8 @@ impl Lease {
             timed,
             recorded: false,
             answered: false,
+            #[cfg(feature = "proxy")]
+            unfinished: None,
             held: None,
         }
     }
@@ -145,32 +150,78 @@ impl Lease {
     }
 
     fn tell(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
-        let endpoint = self.endpoint.get();
         let latency = now.saturating_duration_since(self.started);
-        endpoint.stats.learn(outcome, latency, now);
         let observation = Observation {
             outcome,
             latency,
             now,
             retry_after,
         };
+        self.learn(&observation);
+        self.announce(&observation);
+    }
+
+    /// Counters and policies.
+    fn learn(&self, observation: &Observation) {
+        let (outcome, latency) = (observation.outcome, observation.latency);
+        self.endpoint()
+            .stats
+            .learn(outcome, latency, observation.now);
+        if let Some(shadow) = self.held.as_ref().and_then(|held| held.shadow.as_ref()) {
+            shadow.learn(outcome, latency, observation.now);
+        }
+    }
+
+    /// Observers, and the breaker if this was its trial.
+    fn announce(&mut self, observation: &Observation) {
+        let endpoint = self.endpoint.get();
         let observers = endpoint.stats.observers();
         if observers.any() {
-            observers.tell(endpoint, &observation);
+            observers.tell(endpoint, observation);
         }
-        if let Some(held) = &mut self.held {
-            held.tell(&observation);
+        if let Some(trial) = self.held.as_mut().and_then(|held| held.trial.take()) {
+            trial.settle(observation);
         }
     }
 }
 
-impl Held {
-    fn tell(&mut self, observation: &Observation) {
-        if let Some(shadow) = &self.shadow {
-            shadow.learn(observation.outcome, observation.latency, observation.now);
+/// An answer whose body is still to come, for the proxy, which sees it end.
+#[cfg(feature = "proxy")]
+impl Lease {
+    /// As [`record`](Self::record), for a good head: policies learn now, observers and
+    /// breakers when the body has ended. An endpoint that breaks every answer off must not
+    /// look well in between.
+    pub(crate) fn record_head(&mut self, outcome: Outcome, now: Instant) {
+        if std::mem::replace(&mut self.recorded, true) {
+            return;
         }
-        if let Some(trial) = self.trial.take() {
-            trial.settle(observation);
+        self.answer();
+        let latency = now.saturating_duration_since(self.started);
+        self.learn(&Observation {
+            outcome,
+            latency,
+            now,
+            retry_after: None,
+        });
+        self.unfinished = Some((outcome, latency));
+    }
+
+    /// The endpoint broke the body off: what looked like a success was none.
+    pub(crate) fn body_broke(&mut self, now: Instant) {
+        if self.unfinished.take().is_some() {
+            self.tell(Outcome::Failure, None, now);
+        }
+    }
+
+    /// The body ended as it should.
+    pub(crate) fn body_ended(&mut self, now: Instant) {
+        if let Some((outcome, latency)) = self.unfinished.take() {
+            self.announce(&Observation {
+                outcome,
+                latency,
+                now,
+                retry_after: None,
+            });
         }
     }
 }
@@ -178,6 +229,11 @@ impl Held {
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
+        // The client left before the body ended: the head was good.
+        #[cfg(feature = "proxy")]
+        if let Some((_, latency)) = self.unfinished {
+            self.body_ended(self.started + latency);
+        }
         self.endpoint().stats.leave(self.answered);
     }
 }

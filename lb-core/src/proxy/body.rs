@@ -108,6 +108,9 @@ impl Body for ProxyBody {
             Ok(Part::Trailers(fields)) => Some(Ok(Frame::trailers(fields))),
             Ok(Part::End) => None,
             Err(error) => {
+                if error != BodyError::Request {
+                    stream.lease.body_broke(clock::now());
+                }
                 self.0 = Kind::Whole {
                     data: Bytes::new(),
                     _lease: None,
@@ -183,10 +186,11 @@ impl Stream {
     }
 
     /// The answer is complete: the connection may serve another request.
-    fn finish(self) {
+    fn finish(mut self) {
+        let now = clock::now();
+        self.lease.body_ended(now);
         if self.reusable && self.upload.is_none() && self.reader.is_clean() {
-            self.inner
-                .keep(self.lease.endpoint(), self.connection, clock::now());
+            self.inner.keep(self.lease.endpoint(), self.connection, now);
         }
     }
 }

@@ -41,7 +41,7 @@ where
             return self.hand_over(connection, lease, rest, now);
         }
         let mut fields = std::mem::take(&mut self.attempt.fields);
-        record(&mut lease, answer.status, &fields, now);
+        record_head(&mut lease, answer.status, &fields, now);
         let after = now.saturating_duration_since(lease.started());
         self.inner.metrics.answered(answer.status, after);
         if let Some(hedge) = &self.route_policy().hedge {
@@ -73,13 +73,14 @@ where
         answer: &Answer,
         rest: Bytes,
         connection: Connection,
-        lease: Lease,
+        mut lease: Lease,
         now: Instant,
     ) -> ProxyBody {
         let attempt = &mut self.attempt;
         let mut reader = BodyReader::new(answer.framing, rest);
         let reusable = answer.reusable && !attempt.deaf;
         if let Some(data) = reader.take_whole() {
+            lease.body_ended(now);
             if reusable && attempt.upload.is_finished() && reader.is_clean() {
                 self.inner.keep(lease.endpoint(), connection, now);
             }
@@ -132,6 +133,17 @@ where
             tunnel.await;
         });
         Ok(response)
+    }
+}
+
+/// Tells what the head says of an answer that the client gets: a failure at once, a
+/// success when its body has come too.
+fn record_head(lease: &mut Lease, status: StatusCode, fields: &HeaderMap, now: Instant) {
+    let outcome = Outcome::from_status(status);
+    if outcome.is_failure() {
+        record(lease, status, fields, now);
+    } else {
+        lease.record_head(outcome, now);
     }
 }
 

@@ -331,3 +331,33 @@ async fn one_attempt_is_one_whatever_is_worth_another() {
     assert_eq!(ask(proxy, GET).await.status, 503);
     assert_eq!(seen(&origins), 1, "one attempt is one");
 }
+
+// === bodies ===
+
+#[tokio::test]
+async fn an_endpoint_that_breaks_its_answers_off_is_ejected() {
+    let text = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
+    let origins = [
+        Origin::start(move |_| Reply::Close(text.into())),
+        Origin::saying("whole"),
+    ];
+    let detection = OutlierDetection::default().consecutive_failures(2);
+    let pool = Pool::builder("breaking")
+        .endpoints(urls(&origins))
+        .policy(RoundRobin::default())
+        .outlier(detection)
+        .build()
+        .unwrap();
+    let gateway = serve(pool.reverse_proxy()).await;
+    for _ in 0..8 {
+        let mut client = Client::connect(gateway).await;
+        client.send(GET).await;
+        client.answer().await;
+    }
+    let is_ejected = |origin: &Origin| {
+        let endpoint = pool.endpoint(&origin.url().into()).unwrap();
+        endpoint.stats().has(Cause::Ejected)
+    };
+    until("ejected", || is_ejected(&origins[0])).await;
+    assert!(!is_ejected(&origins[1]), "whole answers are no failures");
+}
