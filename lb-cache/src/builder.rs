@@ -16,9 +16,10 @@ use crate::codec::{Codec, Postcard};
 use crate::error::ConfigError;
 use crate::flight::Board;
 use crate::inner::Inner;
+use crate::inner::ask::Queues;
 use crate::inner::below::{Below, CONCURRENT_FILLS, Turns, WRITER_STRIPES};
 use crate::level::{Guards, Level, Role};
-use crate::local::{Local, Store, Weigher};
+use crate::local::{Local, Negatives, Store, Weigher};
 use crate::policy::{LoadLimits, Negative, Policy, Stale, WriteMode, not_zero};
 use crate::source::Source;
 use crate::stamp::Stamp;
@@ -40,7 +41,7 @@ pub struct Builder<K, V> {
 
 /// What the tiers below need to be built.
 struct Parts<K, V> {
-    to_wire: fn(&K) -> Vec<u8>,
+    append_wire: fn(&K, &mut Vec<u8>),
     codec: Arc<dyn Codec<V>>,
     shared: Option<Arc<dyn Tier>>,
     database: Option<Arc<dyn Tier>>,
@@ -199,7 +200,7 @@ where
         V: Serialize + DeserializeOwned,
     {
         self.below.get_or_insert_with(|| Parts {
-            to_wire: K::to_wire,
+            append_wire: K::append_wire,
             codec: Arc::new(Postcard),
             shared: None,
             database: None,
@@ -232,9 +233,11 @@ where
             .map(|parts| parts.build(&self.name, &self.policy, self.guards, &clock));
         let inner = Inner {
             store: Store::new(&self.policy.local, self.weigher),
-            negatives: self.policy.negative.map_or_else(
-                || Store::new(&Local::none(), None),
-                |negative| Store::new(&Local::lru(negative.capacity), None),
+            negatives: Negatives::new(
+                &self
+                    .policy
+                    .negative
+                    .map_or_else(Local::none, |negative| Local::lru(negative.capacity)),
             ),
             board: Arc::new(Board::new()),
             clock,
@@ -268,11 +271,13 @@ impl<K, V> Parts<K, V> {
         let database = self
             .database
             .map(|tier| level(tier, Role::Database, policy.database_ttl));
+        let levels: Vec<_> = shared.into_iter().chain(database).collect();
         Below {
-            to_wire: self.to_wire,
+            append_wire: self.append_wire,
             codec: self.codec,
             prefix: wire::prefix(name, policy.schema),
-            levels: shared.into_iter().chain(database).collect(),
+            queues: levels.iter().map(|level| Queues::new(level)).collect(),
+            levels,
             stamp,
             writers: (0..WRITER_STRIPES).map(|_| Turns::default()).collect(),
             fills: Arc::new(Semaphore::new(CONCURRENT_FILLS)),

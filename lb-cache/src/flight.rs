@@ -1,7 +1,7 @@
 //! One lookup per key at a time, whoever asks and whoever gives up.
 //!
-//! A *flight* is the lookup of one key through the lower tiers and the loader,
-//! in a task of its own: a caller that is dropped harms nobody. The board knows
+//! A *flight* is the lookup of one key through the lower tiers and the loader.
+//! No caller carries it: a caller that is dropped harms nobody. The board knows
 //! the flight of each key. Whoever changes a key takes its flight off the board
 //! under the same lock; the flight then still answers those who wait for it, but
 //! nothing it found is kept, and later readers start a new one. So an
@@ -9,9 +9,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::watch;
+use std::task::{Context, Poll, Waker};
 
 use crate::error::CacheError;
 
@@ -29,39 +29,104 @@ pub(crate) struct Board<K, V> {
 pub(crate) type Flights<K, V> = HashMap<K, Arc<Flight<V>>>;
 
 /// One lookup under way.
-pub(crate) struct Flight<V> {
-    outcome: watch::Sender<Option<Outcome<V>>>,
+pub(crate) struct Flight<V>(Mutex<State<V>>);
+
+enum State<V> {
+    Flying(Waiters),
+    Landed(Outcome<V>),
+}
+
+/// Who waits for a flight; places of those who gave up are used again.
+#[derive(Default)]
+struct Waiters {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Waiters {
+    /// Takes a place, or keeps the one that the waiter has.
+    fn wait(&mut self, place: Option<usize>, waker: &Waker) -> usize {
+        let place = place.or_else(|| self.free.pop()).unwrap_or_else(|| {
+            self.wakers.push(None);
+            self.wakers.len() - 1
+        });
+        match &mut self.wakers[place] {
+            Some(known) => known.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
+        }
+        place
+    }
+
+    fn leave(&mut self, place: usize) {
+        self.wakers[place] = None;
+        self.free.push(place);
+    }
 }
 
 impl<V> Flight<V> {
     /// Waits for the outcome.
-    pub(crate) async fn landed(self: &Arc<Self>) -> Outcome<V> {
-        let mut outcome = self.outcome.subscribe();
-        let landed = outcome.wait_for(Option::is_some).await;
-        // The sender lives as long as `self`, so `wait_for` cannot fail.
-        landed
-            .ok()
-            .and_then(|landed| landed.clone())
-            .unwrap_or(Err(CacheError::Dropped))
+    pub(crate) fn landed(self: &Arc<Self>) -> Landing<V> {
+        Landing {
+            flight: Arc::clone(self),
+            place: None,
+        }
     }
 
+    /// The first landing counts.
     fn land(&self, outcome: Outcome<V>) {
-        self.outcome.send_if_modified(|landed| {
-            let first = landed.is_none();
-            if first {
-                *landed = Some(outcome);
-            }
-            first
-        });
+        let mut state = lock(&self.0);
+        let State::Flying(waiters) = &mut *state else {
+            return;
+        };
+        let waiters = std::mem::take(waiters);
+        *state = State::Landed(outcome);
+        drop(state);
+        waiters.wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-/// The end of a flight that its task holds: dropping it, by a panic or a
-/// shutdown, releases all waiters.
-pub(crate) struct Pilot<K: Hash + Eq, V> {
+/// The wait for a flight. Dropping it leaves the flight as it is.
+#[must_use = "a wait is a future: await it"]
+pub(crate) struct Landing<V> {
+    flight: Arc<Flight<V>>,
+    place: Option<usize>,
+}
+
+impl<V> Future for Landing<V> {
+    type Output = Outcome<V>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let place = self.place;
+        let place = match &mut *lock(&self.flight.0) {
+            State::Landed(outcome) => return Poll::Ready(outcome.clone()),
+            State::Flying(waiters) => waiters.wait(place, cx.waker()),
+        };
+        self.place = Some(place);
+        Poll::Pending
+    }
+}
+
+impl<V> Drop for Landing<V> {
+    fn drop(&mut self) {
+        if let (Some(place), State::Flying(waiters)) = (self.place, &mut *lock(&self.flight.0)) {
+            waiters.leave(place);
+        }
+    }
+}
+
+/// The flight of a key, in its shard.
+type Find<K, V> = for<'a> fn(&'a Flights<K, V>, &K) -> Option<&'a Arc<Flight<V>>>;
+
+/// The end of a flight, in the hands of whoever looks the key up: dropping it, by
+/// a panic or a shutdown, releases all waiters.
+pub(crate) struct Pilot<K, V> {
     board: Arc<Board<K, V>>,
+    shard: usize,
     key: K,
     flight: Arc<Flight<V>>,
+    /// Kept here, so that dropping asks nothing of the key's type.
+    find: Find<K, V>,
+    remove: fn(&mut Flights<K, V>, &K),
 }
 
 impl<K: Hash + Eq + Clone, V> Board<K, V> {
@@ -75,24 +140,30 @@ impl<K: Hash + Eq + Clone, V> Board<K, V> {
     /// The shard of a key, locked. Everything that changes what the local tier
     /// holds for this key happens under this lock.
     pub(crate) fn lock(&self, key: &K) -> MutexGuard<'_, Flights<K, V>> {
-        let index = self.hasher.hash_one(key) as usize % self.shards.len();
-        lock(&self.shards[index])
+        lock(&self.shards[self.shard(key)])
+    }
+
+    fn shard(&self, key: &K) -> usize {
+        self.hasher.hash_one(key) as usize % self.shards.len()
     }
 
     /// Joins the flight of a key, or starts one: then the pilot is there too.
     pub(crate) fn join(self: &Arc<Self>, key: &K) -> (Arc<Flight<V>>, Option<Pilot<K, V>>) {
-        let mut flights = self.lock(key);
+        let shard = self.shard(key);
+        let mut flights = lock(&self.shards[shard]);
         if let Some(flight) = flights.get(key) {
             return (Arc::clone(flight), None);
         }
-        let flight = Arc::new(Flight {
-            outcome: watch::Sender::new(None),
-        });
+        let flight = Arc::new(Flight(Mutex::new(State::Flying(Waiters::default()))));
         flights.insert(key.clone(), Arc::clone(&flight));
+        drop(flights);
         let pilot = Pilot {
             board: Arc::clone(self),
+            shard,
             key: key.clone(),
             flight: Arc::clone(&flight),
+            remove: |flights, key| drop(flights.remove(key)),
+            find: |flights, key| flights.get(key),
         };
         (flight, Some(pilot))
     }
@@ -115,7 +186,7 @@ impl<K: Hash + Eq + Clone, V> Board<K, V> {
     }
 }
 
-impl<K: Hash + Eq + Clone, V> Pilot<K, V> {
+impl<K, V> Pilot<K, V> {
     pub(crate) fn key(&self) -> &K {
         &self.key
     }
@@ -123,7 +194,7 @@ impl<K: Hash + Eq + Clone, V> Pilot<K, V> {
     /// Runs `keep` under the lock of the key if nobody has changed the key since
     /// the flight began. `true` if it ran.
     pub(crate) fn commit(&self, keep: impl FnOnce()) -> bool {
-        let flights = self.board.lock(&self.key);
+        let flights = lock(&self.board.shards[self.shard]);
         let current = self.is_on(&flights);
         if current {
             keep();
@@ -136,33 +207,31 @@ impl<K: Hash + Eq + Clone, V> Pilot<K, V> {
         self.take_off_board();
         self.flight.land(outcome);
     }
-}
 
-impl<K: Hash + Eq, V> Pilot<K, V> {
     fn is_on(&self, flights: &Flights<K, V>) -> bool {
-        flights
-            .get(&self.key)
-            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+        (self.find)(flights, &self.key).is_some_and(|on| Arc::ptr_eq(on, &self.flight))
     }
 
     fn take_off_board(&self) {
-        let index = self.board.hasher.hash_one(&self.key) as usize % self.board.shards.len();
-        let mut flights = lock(&self.board.shards[index]);
+        let mut flights = lock(&self.board.shards[self.shard]);
         if self.is_on(&flights) {
-            flights.remove(&self.key);
+            (self.remove)(&mut flights, &self.key);
         }
     }
 }
 
-impl<K: Hash + Eq, V> Drop for Pilot<K, V> {
+impl<K, V> Drop for Pilot<K, V> {
     fn drop(&mut self) {
+        if matches!(*lock(&self.flight.0), State::Landed(_)) {
+            return;
+        }
         self.take_off_board();
         let error = if std::thread::panicking() {
             CacheError::Panicked
         } else {
             CacheError::Dropped
         };
-        self.flight.land(Err(error)); // Does nothing after a landing.
+        self.flight.land(Err(error));
     }
 }
 
@@ -200,6 +269,28 @@ mod tests {
         assert!(!pilot.commit(|| panic!("an outdated value was kept")));
         pilot.land(Ok(None));
         assert!(flight.landed().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn waiters_that_give_up_leave_their_place_to_others() {
+        let board = board();
+        let (flight, pilot) = board.join(&1);
+        for _ in 0..100 {
+            let mut waits = [flight.landed(), flight.landed()];
+            for wait in &mut waits {
+                assert!(
+                    Pin::new(wait)
+                        .poll(&mut Context::from_waker(Waker::noop()))
+                        .is_pending()
+                );
+            }
+        }
+        let places = match &*lock(&flight.0) {
+            State::Flying(waiters) => Some((waiters.wakers.len(), waiters.free.len())),
+            State::Landed(_) => None,
+        };
+        assert_eq!(places, Some((2, 2)));
+        drop(pilot);
     }
 
     #[tokio::test]

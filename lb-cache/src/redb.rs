@@ -34,7 +34,7 @@ use crate::clock::unix_now;
 use crate::envelope::generation_bytes;
 use crate::freshness::UnixMillis;
 use crate::source::BoxFuture;
-use crate::tier::{Tier, TierError, When};
+use crate::tier::{Answer, Tier, TierError, When, one_each};
 
 /// Key to eight bytes of expiry (milliseconds since 1970, big endian) and the value.
 const VALUES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("values");
@@ -129,6 +129,19 @@ impl RedbTier {
         outcome.await.map_err(|_| gone())?
     }
 
+    async fn look_up(&self, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, TierError> {
+        let read = self.read(move |database| {
+            let now = unix_now();
+            let table = database.begin_read()?.open_table(VALUES)?;
+            let value = |key: &Bytes| {
+                let held = table.get(&**key)?;
+                Ok(held.and_then(|held| living(held.value(), now).map(Bytes::copy_from_slice)))
+            };
+            keys.iter().map(value).collect()
+        });
+        read.await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, ::redb::Error> + Send + 'static,
@@ -144,20 +157,15 @@ impl Tier for RedbTier {
         "redb"
     }
 
-    fn get(&self, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, TierError>> {
-        Box::pin(async move { Ok(self.get_many(vec![key]).await?.pop().flatten()) })
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { Ok(self.look_up(vec![key]).await?.pop().flatten()) })
     }
 
-    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, TierError>> {
-        Box::pin(self.read(move |database| {
-            let now = unix_now();
-            let table = database.begin_read()?.open_table(VALUES)?;
-            let value = |key: &Bytes| {
-                let held = table.get(&**key)?;
-                Ok(held.and_then(|held| living(held.value(), now).map(Bytes::copy_from_slice)))
-            };
-            keys.iter().map(value).collect()
-        }))
+    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
+        Box::pin(async move {
+            let count = keys.len();
+            one_each(self.look_up(keys).await, count)
+        })
     }
 
     fn put(

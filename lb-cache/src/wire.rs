@@ -13,10 +13,15 @@
 //! assert_eq!(u64::from_wire(b"4x"), None);
 //! ```
 
+use std::io::Write;
+
 use bytes::Bytes;
 
 /// Longer keys stay in this process: lower tiers are not asked for them.
 pub const MAX_KEY_BYTES: usize = 1_024;
+
+/// Room for keys of this size comes with the prefix.
+const USUAL_KEY_BYTES: usize = 40;
 
 /// A key that lower tiers can hold. Equal keys must have equal wire forms, and
 /// different keys different ones.
@@ -24,11 +29,20 @@ pub trait WireKey: Sized {
     /// The wire form. Any bytes are allowed; readable ones help operators.
     fn to_wire(&self) -> Vec<u8>;
 
+    /// Appends the wire form. Override it to spare an allocation. Default: [`Self::to_wire`].
+    fn append_wire(&self, wire: &mut Vec<u8>) {
+        wire.extend_from_slice(&self.to_wire());
+    }
+
     /// The key of a wire form, for the admin service; `None` if it is none.
     fn from_wire(wire: &[u8]) -> Option<Self>;
 }
 
 impl WireKey for String {
+    fn append_wire(&self, wire: &mut Vec<u8>) {
+        wire.extend_from_slice(self.as_bytes());
+    }
+
     fn to_wire(&self) -> Vec<u8> {
         self.as_bytes().to_vec()
     }
@@ -39,6 +53,10 @@ impl WireKey for String {
 }
 
 impl WireKey for std::sync::Arc<str> {
+    fn append_wire(&self, wire: &mut Vec<u8>) {
+        wire.extend_from_slice(self.as_bytes());
+    }
+
     fn to_wire(&self) -> Vec<u8> {
         self.as_bytes().to_vec()
     }
@@ -49,6 +67,10 @@ impl WireKey for std::sync::Arc<str> {
 }
 
 impl WireKey for Vec<u8> {
+    fn append_wire(&self, wire: &mut Vec<u8>) {
+        wire.extend_from_slice(self);
+    }
+
     fn to_wire(&self) -> Vec<u8> {
         self.clone()
     }
@@ -61,6 +83,11 @@ impl WireKey for Vec<u8> {
 macro_rules! wire_numbers {
     ($($number:ty),*) => {$(
         impl WireKey for $number {
+            fn append_wire(&self, wire: &mut Vec<u8>) {
+                // Writing to memory does not fail.
+                let _written = write!(wire, "{self}");
+            }
+
             fn to_wire(&self) -> Vec<u8> {
                 self.to_string().into_bytes()
             }
@@ -82,8 +109,11 @@ pub(crate) fn prefix(namespace: &str, schema: u16) -> Vec<u8> {
 }
 
 /// The whole key; `None` if it is too long for lower tiers.
-pub(crate) fn key(prefix: &[u8], key: &[u8]) -> Option<Bytes> {
-    (key.len() <= MAX_KEY_BYTES).then(|| [prefix, key].concat().into())
+pub(crate) fn key(prefix: &[u8], append: impl FnOnce(&mut Vec<u8>)) -> Option<Bytes> {
+    let mut key = Vec::with_capacity(prefix.len() + USUAL_KEY_BYTES);
+    key.extend_from_slice(prefix);
+    append(&mut key);
+    (key.len() - prefix.len() <= MAX_KEY_BYTES).then(|| key.into())
 }
 
 #[cfg(test)]
@@ -96,13 +126,29 @@ mod tests {
         #[test]
         fn namespaces_never_meet(a in "[a-z.-]{1,8}", b in "[a-z.-]{1,8}", x in ".{0,12}", y in ".{0,12}") {
             prop_assume!(a != b);
-            prop_assert_ne!(key(&prefix(&a, 0), x.as_bytes()), key(&prefix(&b, 0), y.as_bytes()));
+            prop_assert_ne!(
+                key(&prefix(&a, 0), |wire| x.append_wire(wire)),
+                key(&prefix(&b, 0), |wire| y.append_wire(wire))
+            );
         }
     }
 
     #[test]
     fn a_key_that_is_too_long_stays_here() {
-        assert!(key(b"p", &[0; MAX_KEY_BYTES]).is_some());
-        assert!(key(b"p", &[0; MAX_KEY_BYTES + 1]).is_none());
+        assert!(key(b"p", |wire| wire.extend([0; MAX_KEY_BYTES])).is_some());
+        assert!(key(b"p", |wire| wire.extend([0; MAX_KEY_BYTES + 1])).is_none());
+    }
+
+    #[test]
+    fn what_is_appended_is_the_wire_form() {
+        fn same<K: WireKey>(key: &K) {
+            let mut wire = b"x".to_vec();
+            key.append_wire(&mut wire);
+            assert_eq!(wire[1..], key.to_wire());
+        }
+        same(&"text".to_owned());
+        same(&std::sync::Arc::<str>::from("text"));
+        same(&vec![0u8, 255]);
+        same(&-7i32);
     }
 }

@@ -1,5 +1,6 @@
 //! The tiers below, as the read and write paths see them: typed values instead of bytes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,23 +8,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
+use super::ask::Queues;
+use super::held::{Answer, Generation, Held, Write};
 use crate::codec::Codec;
-use crate::envelope::{Envelope, Kind, generation_bytes};
-use crate::freshness::Terms;
+use crate::envelope::{Envelope, Kind};
+use crate::freshness::{Terms, UnixMillis};
 use crate::level::{Level, Role};
 use crate::pack;
 use crate::policy::Policy;
 use crate::stamp::Stamp;
-use crate::tier::TierError;
+use crate::tier::{self, TierError};
 use crate::wire;
 
 pub(crate) struct Below<K, V> {
-    /// Turns a key into its wire form; a cache without lower tiers takes any key.
-    pub(crate) to_wire: fn(&K) -> Vec<u8>,
+    /// Appends the wire form of a key; a cache without lower tiers takes any key.
+    pub(crate) append_wire: fn(&K, &mut Vec<u8>),
     pub(crate) codec: Arc<dyn Codec<V>>,
     pub(crate) prefix: Vec<u8>,
     /// From the fastest to the slowest.
     pub(crate) levels: Vec<Arc<Level>>,
+    /// What waits to be asked of each level.
+    pub(crate) queues: Vec<Queues<K, V>>,
     pub(crate) stamp: Arc<Stamp>,
     pub(crate) writers: Box<[Turns]>,
     /// So many fills run at once; more are not done at all.
@@ -53,104 +58,59 @@ impl Turns {
     }
 }
 
+/// What is read once for all answers of a batch.
+pub(crate) struct Glance {
+    pub(crate) wall: UnixMillis,
+    pub(crate) distrusted_until: Option<UnixMillis>,
+}
+
 pub(crate) const WRITER_STRIPES: usize = 256;
 pub(crate) const CONCURRENT_FILLS: usize = 256;
-
-/// What a tier said about a key.
-pub(crate) enum Answer<V> {
-    /// Nothing: it was not asked, or did not answer.
-    Silent,
-    /// It holds no value, but these generation bytes.
-    Miss(Bytes),
-    /// It holds this value, or the knowledge that there is none.
-    Held(Held<V>),
-}
-
-/// A value out of a lower tier.
-#[derive(Debug)]
-pub(crate) struct Held<V> {
-    pub(crate) value: Option<Arc<V>>,
-    pub(crate) etag: Option<Arc<str>>,
-    /// How long it stays fresh; zero if it is stale, `None` if it stays so for ever.
-    pub(crate) remaining: Option<Duration>,
-    /// Past the share of its life at which somebody should renew it.
-    pub(crate) ageing: bool,
-    pub(crate) generation: Bytes,
-}
-
-impl<V> Held<V> {
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.remaining.is_none_or(|remaining| !remaining.is_zero())
-    }
-}
-
-/// What shall be written: `value` of `None` says that there is none.
-pub(crate) struct Write<V> {
-    pub(crate) value: Option<Arc<V>>,
-    pub(crate) etag: Option<Arc<str>>,
-    /// A shorter life than the policy's.
-    pub(crate) cap: Option<Duration>,
-}
 
 impl<K, V: 'static> Below<K, V> {
     /// The wire key; `None` if the key is too long for lower tiers.
     pub(crate) fn key(&self, key: &K) -> Option<Bytes> {
-        wire::key(&self.prefix, &(self.to_wire)(key))
-    }
-
-    /// Asks one tier for one key.
-    pub(crate) async fn ask(&self, level: &Arc<Level>, key: &Bytes) -> Answer<V> {
-        let answer = level.get(key).await;
-        self.read(level, answer)
+        wire::key(&self.prefix, |wire| (self.append_wire)(key, wire))
     }
 
     /// Reads what a tier answered, and counts it.
-    pub(crate) fn read(
-        &self,
-        level: &Level,
-        answer: Result<Option<Bytes>, TierError>,
-    ) -> Answer<V> {
+    pub(crate) fn read(&self, level: &Level, answer: tier::Answer, at: &Glance) -> Answer<V> {
+        let counters = &level.counters;
         let stored = match answer {
             Ok(Some(stored)) => stored,
             Ok(None) => {
-                level.counters.misses.add(1);
-                return Answer::Miss(Bytes::new());
+                counters.misses.add(1);
+                return Answer::Miss(Generation::default());
             }
             Err(TierError::NotAValue) => {
-                level.counters.corrupt.add(1);
-                return Answer::Miss(Bytes::new());
+                counters.corrupt.add(1);
+                return Answer::Miss(Generation::default());
             }
             Err(_) => return Answer::Silent,
         };
-        let generation = Bytes::copy_from_slice(generation_bytes(&stored));
-        match self.open(level, &stored, generation.clone()) {
+        match self.open(level, &stored, at) {
             Ok(Some(held)) => {
                 let counter = if held.is_fresh() {
-                    &level.counters.hits
+                    &counters.hits
                 } else {
-                    &level.counters.stale_hits
+                    &counters.stale_hits
                 };
                 counter.add(1);
                 Answer::Held(held)
             }
             Ok(None) => {
-                level.counters.misses.add(1);
-                Answer::Miss(generation)
+                counters.misses.add(1);
+                Answer::Miss(Generation::of(&stored))
             }
             Err(()) => {
-                level.counters.corrupt.add(1);
-                Answer::Miss(generation)
+                counters.corrupt.add(1);
+                Answer::Miss(Generation::of(&stored))
             }
         }
     }
 
     /// `Ok(None)` for tombstones and what is not trusted, `Err` for what does not decode.
-    fn open(
-        &self,
-        level: &Level,
-        stored: &Bytes,
-        generation: Bytes,
-    ) -> Result<Option<Held<V>>, ()> {
+    fn open(&self, level: &Level, stored: &Bytes, at: &Glance) -> Result<Option<Held<V>>, ()> {
         if stored.len() > self.max_value_bytes {
             return Err(());
         }
@@ -158,20 +118,23 @@ impl<K, V: 'static> Below<K, V> {
         if envelope.schema != self.stamp.schema() {
             return Err(());
         }
-        if envelope.kind == Kind::Tombstone || !level.trusts_since(envelope.created) {
+        let distrusted = at
+            .distrusted_until
+            .is_some_and(|until| envelope.created <= until);
+        if envelope.kind == Kind::Tombstone || distrusted {
             return Ok(None);
         }
         let value = match envelope.kind {
             Kind::Value => Some(Arc::new(self.decode(&envelope)?)),
             _ => None,
         };
-        let (remaining, ageing) = self.rest_of_life(&envelope, level.ttl);
+        let (remaining, ageing) = self.rest_of_life(&envelope, level.ttl, at.wall);
         Ok(Some(Held {
             value,
             etag: envelope.etag.map(Arc::from),
             remaining,
             ageing,
-            generation,
+            generation: Generation::of(stored),
         }))
     }
 
@@ -181,7 +144,9 @@ impl<K, V: 'static> Below<K, V> {
         }
         let payload =
             pack::unpack(envelope.payload, envelope.compressed, self.max_value_bytes).ok_or(())?;
-        self.codec.decode(&payload).map_err(drop)
+        // A decoder that panics must not take the other keys of its batch along.
+        let decode = AssertUnwindSafe(|| self.codec.decode(&payload));
+        catch_unwind(decode).map_err(drop)?.map_err(drop)
     }
 
     /// Never longer than the policy allows, whatever the writer's clock said.
@@ -189,8 +154,8 @@ impl<K, V: 'static> Below<K, V> {
         &self,
         envelope: &Envelope<'_>,
         ttl: Option<Duration>,
+        now: UnixMillis,
     ) -> (Option<Duration>, bool) {
-        let now = self.stamp.wall();
         let Some(until) = envelope.fresh_until else {
             return (ttl, false);
         };
@@ -262,13 +227,13 @@ impl<K, V: 'static> Below<K, V> {
         level: &Arc<Level>,
         key: &Bytes,
         write: &Write<V>,
-        seen: Bytes,
+        seen: Generation,
     ) {
         let Ok(_permit) = self.fills.try_acquire() else {
             return level.counters.skipped.add(1);
         };
         if let Some((sealed, ttl)) = self.seal(policy, level, write) {
-            level.fill(key, sealed, ttl, seen).await;
+            level.fill(key, sealed, ttl, seen.to_bytes()).await;
         }
     }
 

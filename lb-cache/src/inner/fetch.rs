@@ -1,4 +1,4 @@
-//! One flight: ask the tiers below, load, keep, and fill the tiers that missed.
+//! What a flight does when it brings something home: keep it, load it, fill the tiers that missed.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Inner;
-use super::below::{Answer, Below, Held, Write};
+use super::held::{Generation, Held, Write};
 use crate::cache::LoadFn;
 use crate::clock;
 use crate::error::CacheError;
@@ -17,55 +17,54 @@ use crate::freshness::Age;
 use crate::local::Entry;
 use crate::source::{Found, Loaded, Previous};
 
-/// One flight, from its start to its landing; who waits does not wait for the fills.
-pub(super) async fn fly<K, V>(inner: Arc<Inner<K, V>>, pilot: Pilot<K, V>, load: Option<LoadFn<V>>)
+/// What the tiers told a flight on its way down.
+pub(super) struct Told<V> {
+    /// The key, as they know it; empty if they were not asked.
+    pub(super) wire: Bytes,
+    /// Something older that may stand in.
+    pub(super) fallback: Option<Held<V>>,
+    /// The generation that each tier asked and found wanting still holds.
+    pub(super) seen: Vec<Option<Generation>>,
+}
+
+impl<V> Told<V> {
+    pub(super) fn wants_fill(&self) -> bool {
+        self.seen.iter().any(Option::is_some)
+    }
+}
+
+/// The end of a flight that no tier could answer; who waits does not wait for the fills.
+pub(super) async fn load_and_land<K, V>(
+    inner: Arc<Inner<K, V>>,
+    pilot: Pilot<K, V>,
+    load: LoadFn<V>,
+    previous: Option<Previous<V>>,
+    mut told: Told<V>,
+) where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    let fallback = told.fallback.take();
+    let (outcome, write) = inner.load_and_keep(&pilot, load, previous, fallback).await;
+    pilot.land(outcome);
+    if let Some(write) = write {
+        fill(inner, told, write).await;
+    }
+}
+
+/// Fills the tiers that missed.
+pub(super) async fn fill<K, V>(inner: Arc<Inner<K, V>>, told: Told<V>, write: Write<V>)
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    if let Some(value) = inner.landed_meanwhile(pilot.key()) {
-        return pilot.land(Ok(Some(value)));
-    }
-    let previous = inner.previous(pilot.key());
-    let consulted = inner.consult(pilot.key(), previous.is_some()).await;
-    inner.finish(pilot, consulted, previous, load).await;
-}
-
-/// What the tiers below said.
-pub(super) struct Consulted<V> {
-    wire: Option<Bytes>,
-    found: Option<Held<V>>,
-    /// Something older that may stand in.
-    fallback: Option<Held<V>>,
-    /// The generation that each tier asked and found wanting still holds.
-    seen: Vec<Option<Bytes>>,
-}
-
-impl<V> Consulted<V> {
-    pub(super) fn nothing() -> Self {
-        Self {
-            wire: None,
-            found: None,
-            fallback: None,
-            seen: Vec::new(),
+    let Some(below) = &inner.below else { return };
+    for (level, seen) in below.levels.iter().zip(told.seen) {
+        if let Some(seen) = seen {
+            below
+                .fill(&inner.policy, level, &told.wire, &write, seen)
+                .await;
         }
-    }
-
-    /// Takes the answer of the next tier; `true` if no further one need be asked.
-    /// A refresh does not take what is ageing itself.
-    pub(super) fn take(&mut self, answer: Answer<V>, refresh: bool) -> bool {
-        match answer {
-            Answer::Silent => self.seen.push(None),
-            Answer::Miss(generation) => self.seen.push(Some(generation)),
-            Answer::Held(held) if held.is_fresh() && !(refresh && held.ageing) => {
-                self.found = Some(held);
-            }
-            Answer::Held(held) => {
-                self.seen.push(Some(held.generation.clone()));
-                self.fallback.get_or_insert(held);
-            }
-        }
-        self.found.is_some()
     }
 }
 
@@ -74,99 +73,16 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    async fn consult(&self, key: &K, refresh: bool) -> Consulted<V> {
-        self.consult_the_rest(key, Consulted::nothing(), refresh)
-            .await
-    }
-
-    /// Asks the tiers, from the first that has not been asked.
-    pub(super) async fn consult_the_rest(
-        &self,
-        key: &K,
-        mut consulted: Consulted<V>,
-        refresh: bool,
-    ) -> Consulted<V> {
-        let Some((below, wire)) = self
-            .below
-            .as_ref()
-            .and_then(|below| Some((below, below.key(key)?)))
-        else {
-            return consulted;
-        };
-        for level in below.levels.iter().skip(consulted.seen.len()) {
-            if consulted.found.is_some() || consulted.take(below.ask(level, &wire).await, refresh) {
-                break;
-            }
-        }
-        consulted.wire = Some(wire);
-        consulted
-    }
-
-    /// Ends a flight after the tiers below were asked.
-    pub(super) async fn finish(
-        &self,
-        pilot: Pilot<K, V>,
-        mut consulted: Consulted<V>,
-        previous: Option<Previous<V>>,
-        load: Option<LoadFn<V>>,
-    ) {
-        let (outcome, write) = match (consulted.found.take(), load) {
-            (Some(held), _) => self.adopt(&pilot, held),
-            (None, Some(load)) => {
-                self.load_and_keep(&pilot, load, previous, consulted.fallback.take())
-                    .await
-            }
-            (None, None) => (
-                self.stand_in(&pilot, consulted.fallback.take())
-                    .unwrap_or(Ok(None)),
-                None,
-            ),
-        };
-        pilot.land(outcome);
-        if let (Some(below), Some(write)) = (&self.below, write) {
-            self.fill(below, &consulted, &write).await;
-        }
-    }
-
-    async fn fill(&self, below: &Below<K, V>, consulted: &Consulted<V>, write: &Write<V>) {
-        let Some(wire) = &consulted.wire else { return };
-        for (level, seen) in below.levels.iter().zip(&consulted.seen) {
-            if let Some(seen) = seen {
-                below
-                    .fill(&self.policy, level, wire, write, seen.clone())
-                    .await;
-            }
-        }
-    }
-
-    /// A value that landed between the caller's look and the start of this flight.
-    pub(super) fn landed_meanwhile(&self, key: &K) -> Option<Arc<V>> {
-        let entry = self.store.get(key)?;
-        (entry.life.age(self.clock.exact()) == Age::Fresh)
-            .then_some(entry.value)
-            .flatten()
-    }
-
-    /// What the local tier still holds of a key.
-    fn previous(&self, key: &K) -> Option<Previous<V>> {
-        let entry = self.store.get(key)?;
-        let usable = entry.life.age(self.clock.exact()) != Age::Dead;
-        let value = entry.value.filter(|_| usable)?;
-        Some(Previous {
-            value,
-            etag: entry.etag,
-        })
-    }
-
-    /// Takes over what a lower tier holds. Its life here never exceeds its life there.
-    fn adopt(&self, pilot: &Pilot<K, V>, held: Held<V>) -> (Outcome<V>, Option<Write<V>>) {
-        let kept = self.keep(pilot, held.value.clone(), held.etag.clone(), held.remaining);
+    /// Takes over what a lower tier holds; `None` if the key was changed during
+    /// the flight. Its life here never exceeds its life there.
+    pub(super) fn adopt(&self, pilot: &Pilot<K, V>, held: &Held<V>) -> Option<Write<V>> {
         let write = Write {
             value: held.value.clone(),
-            etag: held.etag,
+            etag: held.etag.clone(),
             cap: held.remaining,
         };
-        (Ok(held.value), kept.then_some(write))
+        let kept = self.keep(pilot, write.value.clone(), write.etag.clone(), write.cap);
+        kept.then_some(write)
     }
 
     async fn load_and_keep(
@@ -309,7 +225,11 @@ where
 
     /// Serves something older from a lower tier, if the policy allows, and asks
     /// nobody again for a while.
-    fn stand_in(&self, pilot: &Pilot<K, V>, fallback: Option<Held<V>>) -> Option<Outcome<V>> {
+    pub(super) fn stand_in(
+        &self,
+        pilot: &Pilot<K, V>,
+        fallback: Option<Held<V>>,
+    ) -> Option<Outcome<V>> {
         let stale = self.policy.stale?;
         let held = fallback?;
         let mut life = self.local_life(Some(stale.throttle));

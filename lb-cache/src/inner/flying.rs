@@ -15,13 +15,14 @@ pub(crate) struct Flying {
 }
 
 impl Flying {
-    /// A flight that the current task starts.
-    pub(crate) fn begin(cache: usize, key: u64) -> Arc<Self> {
-        Arc::new(Self {
-            cache,
-            key,
-            parent: FLYING.try_with(Arc::clone).ok(),
-        })
+    /// The load that runs in the current task.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        FLYING.try_with(Arc::clone).ok()
+    }
+
+    /// A load that `parent` asked for.
+    pub(crate) fn begin(parent: Option<Arc<Self>>, cache: usize, key: u64) -> Arc<Self> {
+        Arc::new(Self { cache, key, parent })
     }
 
     /// Runs a flight so that what it calls knows of it.
@@ -31,8 +32,9 @@ impl Flying {
 }
 
 /// `true` inside the load of this very key.
-pub(crate) fn is_flying(cache: usize, key: u64) -> bool {
+pub(crate) fn is_flying(cache: usize, key: impl FnOnce() -> u64) -> bool {
     let above = |flying: &Arc<Flying>| {
+        let key = key();
         std::iter::successors(Some(flying), |flying| flying.parent.as_ref())
             .any(|flying| flying.cache == cache && flying.key == key)
     };

@@ -12,25 +12,28 @@ use crate::clock::{Clock, Moment};
 use crate::flight::Board;
 use crate::freshness::{Age, Life};
 use crate::level::Role;
-use crate::local::{Entry, Store};
+use crate::local::{Entry, Negatives, Store};
 use crate::policy::Policy;
 use crate::source::Source;
 use crate::stats::{Counters, Hits, LocalStats, Stats, TierStats};
 
 use below::Below;
 
+pub(crate) mod ask;
 pub(crate) mod below;
 mod fetch;
 mod flying;
+mod held;
 mod many;
 mod read;
+mod search;
 mod write;
 
 pub(crate) struct Inner<K, V> {
     pub(crate) name: String,
     pub(crate) policy: Policy,
     pub(crate) store: Store<K, V>,
-    pub(crate) negatives: Store<K, V>,
+    pub(crate) negatives: Negatives<K, V>,
     pub(crate) board: Arc<Board<K, V>>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) hits: Arc<Hits>,
@@ -144,7 +147,8 @@ where
 
     fn sweep(&self, now: Moment) {
         let dead = |entry: &Entry<V>| entry.life.age(now) == Age::Dead;
-        for store in [&self.store, &self.negatives] {
+        let negatives = self.negatives.entries();
+        for store in std::iter::once(&self.store).chain(negatives) {
             for key in store.keys_where(dead) {
                 let _writer = self.board.lock(&key);
                 if store.get(&key).is_some_and(|entry| dead(&entry)) {
@@ -169,7 +173,7 @@ where
                 stale_served: self.counters.stale_served.get(),
                 entries,
                 weight,
-                negative_entries: self.negatives.size().0,
+                negative_entries: self.negatives.len(),
             },
             shared: self.tier_stats(Role::Shared),
             database: self.tier_stats(Role::Database),

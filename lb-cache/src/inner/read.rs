@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::fetch::fly;
-use super::flying::{Flying, is_flying};
+use super::ask::Reader;
+use super::flying::is_flying;
 use super::{Inner, Seen};
 use crate::cache::LoadFn;
 use crate::error::CacheError;
@@ -33,52 +33,68 @@ where
     where
         T: Send + 'static,
     {
+        let mut reader = None;
+        let lookup = self.look(key, seen, load, finish, &mut reader);
+        if let Some(reader) = reader {
+            reader.start();
+        }
+        lookup
+    }
+
+    /// Everything but a fresh local hit. If a reader comes along, nobody asks the
+    /// tiers before it is started.
+    pub(super) fn look<T>(
+        self: &Arc<Self>,
+        key: &K,
+        seen: Seen<V>,
+        load: Option<LoadFn<V>>,
+        finish: Finish<V, T>,
+        reader: &mut Option<Reader<K, V>>,
+    ) -> Lookup<T>
+    where
+        T: Send + 'static,
+    {
+        let further = load.is_some() || self.below.is_some();
         match seen {
             Seen::Fresh(value) => Lookup::ready(finish(Some(value))),
             Seen::Absent => Lookup::ready(finish(None)),
             Seen::Ageing(value) => {
-                if self.can_look_further(load.is_some()) {
-                    self.start(key, load);
+                if further {
+                    self.join(key, load, reader);
                 }
                 Lookup::ready(finish(Some(value)))
             }
-            Seen::Stale(value) => self.stale(key, value, load, finish),
-            Seen::Nothing => self.miss(key, load, finish),
+            Seen::Stale(_) | Seen::Nothing if !further => {
+                self.counters.misses.add(1);
+                Lookup::ready(finish(None))
+            }
+            Seen::Stale(value) => {
+                self.counters.misses.add(1);
+                let reentrant = self.is_loading(key);
+                let flight = self.join(key, load, reader);
+                self.stale(value, flight, reentrant, finish)
+            }
+            Seen::Nothing => {
+                self.counters.misses.add(1);
+                if self.is_loading(key) {
+                    return Lookup::ready(Err(CacheError::Reentrant));
+                }
+                let landed = self.join(key, load, reader).landed();
+                Lookup::slow(async move { landed.await.and_then(finish) })
+            }
         }
-    }
-
-    fn miss<T: Send + 'static>(
-        self: &Arc<Self>,
-        key: &K,
-        load: Option<LoadFn<V>>,
-        finish: Finish<V, T>,
-    ) -> Lookup<T> {
-        self.counters.misses.add(1);
-        if !self.can_look_further(load.is_some()) {
-            return Lookup::ready(finish(None));
-        }
-        if is_flying(self.id(), self.board.hash(key)) {
-            return Lookup::ready(Err(CacheError::Reentrant));
-        }
-        let flight = self.start(key, load);
-        Lookup::slow(async move { flight.landed().await.and_then(finish) })
     }
 
     /// A stale value is at hand: wait at most the soft time-out for a new one.
     fn stale<T: Send + 'static>(
         self: &Arc<Self>,
-        key: &K,
         value: Arc<V>,
-        load: Option<LoadFn<V>>,
+        flight: Arc<Flight<V>>,
+        reentrant: bool,
         finish: Finish<V, T>,
     ) -> Lookup<T> {
-        self.counters.misses.add(1);
-        if !self.can_look_further(load.is_some()) {
-            return Lookup::ready(finish(None));
-        }
         let soft = self.policy.load.soft;
-        let flight = self.start(key, load);
-        if soft.is_zero() || is_flying(self.id(), self.board.hash(key)) {
+        if soft.is_zero() || reentrant {
             self.counters.stale_served.add(1);
             return Lookup::ready(finish(Some(value)));
         }
@@ -94,26 +110,27 @@ where
         })
     }
 
-    /// `false` if nothing below the local tier could bring a value.
-    fn can_look_further(&self, loader: bool) -> bool {
-        loader || self.below.is_some()
+    /// `true` inside the load of this very key: waiting for it would never end.
+    fn is_loading(self: &Arc<Self>, key: &K) -> bool {
+        is_flying(self.id(), || self.board.hash(key))
     }
 
     /// Tells this cache from others of the process.
-    fn id(self: &Arc<Self>) -> usize {
+    pub(super) fn id(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
 
-    /// Joins the flight of a key, or starts it in a task of its own. The task is
-    /// detached on purpose: its value serves whoever asks next, and the hard
-    /// time-out ends it.
-    fn start(self: &Arc<Self>, key: &K, load: Option<LoadFn<V>>) -> Arc<Flight<V>> {
+    /// Joins the flight of a key, or starts it. No caller carries it: its value
+    /// serves whoever asks next, and the hard time-out ends it.
+    fn join(
+        self: &Arc<Self>,
+        key: &K,
+        load: Option<LoadFn<V>>,
+        reader: &mut Option<Reader<K, V>>,
+    ) -> Arc<Flight<V>> {
         let (flight, pilot) = self.board.join(key);
         match pilot {
-            Some(pilot) => {
-                let flying = Flying::begin(self.id(), self.board.hash(key));
-                tokio::spawn(flying.run(fly(Arc::clone(self), pilot, load)));
-            }
+            Some(pilot) => *reader = self.depart(pilot, load),
             None => self.counters.joined.add(1),
         }
         flight

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Inner;
-use super::below::Write;
+use super::held::Write;
 use crate::error::CacheError;
 use crate::freshness::{Life, Terms};
 use crate::level::{Level, Role};

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::breaker::{Admission, Breaker, Limits};
-use crate::clock;
+use crate::breaker::{Breaker, Limits};
 use crate::freshness::UnixMillis;
-use crate::source::BoxFuture;
 use crate::stamp::Stamp;
 use crate::stats::{TierCounters, TierStats};
-use crate::tier::{Tier, TierError, When};
+use crate::tier::{Answer, Tier, TierError, When};
 
 mod distrust;
+mod guard;
 
 use distrust::Distrust;
 
@@ -77,26 +76,59 @@ impl Level {
         self.tier.name()
     }
 
-    /// The bytes of a key, if the tier is trusted with it.
-    pub(crate) async fn get(self: &Arc<Self>, key: &Bytes) -> Result<Option<Bytes>, TierError> {
-        if self.distrusts(key) {
-            self.counters.skipped.add(1);
-            return Err(TierError::LeftAlone);
-        }
-        self.call(key, self.deadline, |tier| tier.get(key.clone()))
-            .await
+    /// How many parts of the tier fail on their own.
+    pub(crate) fn domains(&self) -> usize {
+        self.breakers.len()
     }
 
-    /// The bytes of many keys. One answer per key: a failure counts for all.
-    pub(crate) async fn get_many(
-        self: &Arc<Self>,
-        keys: Vec<Bytes>,
-    ) -> Result<Vec<Option<Bytes>>, TierError> {
-        let Some(first) = keys.first().cloned() else {
-            return Ok(Vec::new());
+    /// The part that holds a key.
+    pub(crate) fn domain(&self, key: &[u8]) -> usize {
+        self.tier.fault_domain(key) % self.breakers.len()
+    }
+
+    /// The bytes of keys of one part, as far as the tier is trusted with them: one
+    /// answer per key. Asks one question, under one deadline.
+    pub(crate) async fn get_many(self: &Arc<Self>, mut keys: Vec<Bytes>) -> Vec<Answer> {
+        let trusted: Vec<bool> = {
+            let distrust = self.locked();
+            keys.iter()
+                .map(|key| !distrust.keys.contains(key))
+                .collect()
         };
-        self.call(&first, self.deadline, |tier| tier.get_many(keys))
-            .await
+        let mut is_trusted = trusted.iter();
+        keys.retain(|_| is_trusted.next().is_some_and(|trusted| *trusted));
+        self.counters
+            .skipped
+            .add((trusted.len() - keys.len()) as u64);
+        let mut answers = self.ask(keys).await.into_iter();
+        let answer = |trusted: bool| match trusted {
+            true => answers.next().unwrap_or(Err(TierError::LeftAlone)),
+            false => Err(TierError::LeftAlone),
+        };
+        trusted.into_iter().map(answer).collect()
+    }
+
+    async fn ask(self: &Arc<Self>, mut keys: Vec<Bytes>) -> Vec<Answer> {
+        let count = keys.len();
+        let Some(first) = keys.first().cloned() else {
+            return Vec::new();
+        };
+        let asked = self.weighted_call(&first, self.deadline, count as u32, |tier| {
+            Box::pin(async move {
+                let answers = match keys.pop() {
+                    Some(only) if keys.is_empty() => vec![tier.get(only).await],
+                    last => {
+                        keys.extend(last);
+                        tier.get_many(keys).await
+                    }
+                };
+                unless_all_failed(answers)
+            })
+        });
+        match asked.await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); count],
+        }
     }
 
     /// Writes without a condition. If its end is unknown the key is distrusted.
@@ -159,12 +191,12 @@ impl Level {
         cleared
     }
 
-    /// `false` for what was written before everything was distrusted.
-    pub(crate) fn trusts_since(&self, created: UnixMillis) -> bool {
-        self.locked().before.is_none_or(|before| created > before)
+    /// What was written until then is not trusted; `None` if everything is.
+    pub(crate) fn distrusted_until(&self) -> Option<UnixMillis> {
+        self.locked().before
     }
 
-    pub(crate) fn distrusts(&self, key: &Bytes) -> bool {
+    fn distrusts(&self, key: &Bytes) -> bool {
         self.locked().keys.contains(key)
     }
 
@@ -195,62 +227,6 @@ impl Level {
         .await
     }
 
-    /// One call under the guards.
-    async fn call<T>(
-        self: &Arc<Self>,
-        key: &Bytes,
-        deadline: Duration,
-        call: impl for<'a> FnOnce(&'a dyn Tier) -> BoxFuture<'a, Result<T, TierError>>,
-    ) -> Result<T, TierError> {
-        let domain = self.tier.fault_domain(key) % self.breakers.len();
-        let begin = clock::now();
-        match self.breaker(domain).admit(begin) {
-            Admission::Admit => {}
-            Admission::Refuse => return self.refuse(),
-            Admission::Probe => {
-                tokio::spawn(Probe::new(Arc::clone(self), domain).run(key.clone()));
-                return self.refuse();
-            }
-        }
-        let answer = tokio::time::timeout(deadline, call(&*self.tier)).await;
-        let answer = answer.unwrap_or(Err(TierError::TimedOut));
-        let end = clock::now();
-        match &answer {
-            Ok(_) => self
-                .counters
-                .latency
-                .record(end.saturating_duration_since(begin)),
-            Err(TierError::TimedOut) => self.counters.timeouts.add(1),
-            Err(_) => self.counters.errors.add(1),
-        }
-        self.record(
-            domain,
-            !answer.as_ref().is_err_and(TierError::is_trouble),
-            end,
-        );
-        answer
-    }
-
-    fn refuse<T>(&self) -> Result<T, TierError> {
-        self.counters.skipped.add(1);
-        Err(TierError::LeftAlone)
-    }
-
-    fn record(&self, domain: usize, success: bool, now: std::time::Instant) {
-        let mut breaker = self.breaker(domain);
-        if breaker.record(&self.limits, success, now) {
-            let state = breaker.name();
-            drop(breaker);
-            tracing::warn!(tier = self.tier.name(), domain, state, "breaker changed");
-        }
-    }
-
-    fn breaker(&self, domain: usize) -> MutexGuard<'_, Breaker> {
-        self.breakers[domain]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn stats(&self) -> TierStats {
         let states: Vec<_> = (0..self.breakers.len())
             .map(|domain| self.breaker(domain).name())
@@ -264,31 +240,13 @@ impl Level {
     }
 }
 
-/// The one probe of a half-open breaker; dropped early it counts as failed.
-struct Probe {
-    level: Arc<Level>,
-    domain: usize,
-    alive: bool,
-}
-
-impl Probe {
-    fn new(level: Arc<Level>, domain: usize) -> Self {
-        Self {
-            level,
-            domain,
-            alive: false,
-        }
+/// A question that failed for every key failed as a whole.
+fn unless_all_failed(answers: Vec<Answer>) -> Result<Vec<Answer>, TierError> {
+    let trouble = |answer: &Answer| answer.as_ref().is_err_and(TierError::is_trouble);
+    if answers.iter().all(trouble)
+        && let Some(Err(error)) = answers.first()
+    {
+        return Err(error.clone());
     }
-
-    async fn run(mut self, key: Bytes) {
-        let answer = tokio::time::timeout(self.level.deadline, self.level.tier.get(key)).await;
-        self.alive =
-            matches!(answer, Ok(answer) if !answer.as_ref().is_err_and(TierError::is_trouble));
-    }
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.level.record(self.domain, self.alive, clock::now());
-    }
+    Ok(answers)
 }

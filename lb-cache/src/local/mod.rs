@@ -16,9 +16,12 @@ use crate::policy::not_zero;
 
 #[cfg(feature = "local")]
 mod moka;
+mod negatives;
 mod none;
 #[cfg(feature = "fast")]
 mod quick;
+
+pub(crate) use negatives::Negatives;
 
 /// What the local tier holds, and for how long.
 ///

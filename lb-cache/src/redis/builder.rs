@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::AsyncConnectionConfig;
 use ::redis::cluster::ClusterClient;
-use ::redis::{AsyncConnectionConfig, Client};
 
 use super::connection::Connection;
 use super::supervisor::Supervisor;
+use super::tls::Tls;
 use super::{RedisTier, slots};
 use crate::tier::TierError;
 
@@ -21,6 +22,7 @@ pub struct RedisBuilder {
     connect_timeout: Duration,
     response_timeout: Duration,
     max_value_bytes: usize,
+    pub(super) tls: Tls,
 }
 
 impl RedisBuilder {
@@ -33,6 +35,7 @@ impl RedisBuilder {
             connect_timeout: Duration::from_millis(250),
             response_timeout: Duration::from_millis(200),
             max_value_bytes: 16 << 20,
+            tls: Tls::default(),
         }
     }
 
@@ -100,7 +103,11 @@ impl RedisBuilder {
         if let Some(password) = &self.password {
             builder = builder.password(password);
         }
-        let client = builder.build().map_err(TierError::failed)?;
+        let client = self
+            .tls
+            .cluster(builder)
+            .build()
+            .map_err(TierError::failed)?;
         let connect = move || {
             let client = client.clone();
             Box::pin(async move { client.get_async_connection().await.map(Connection::Cluster) })
@@ -126,7 +133,7 @@ impl RedisBuilder {
             settings = settings.set_password(password);
         }
         info = info.set_redis_settings(settings);
-        let client = Client::open(info).map_err(TierError::failed)?;
+        let client = self.tls.client(info).map_err(TierError::failed)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout));

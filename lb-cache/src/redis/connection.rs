@@ -2,8 +2,8 @@
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::cluster_async::ClusterConnection;
-use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use ::redis::{Cmd, FromRedisValue, RedisResult, cmd, from_redis_value};
+use ::redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value, cmd, from_redis_value};
 use tokio::task::JoinSet;
 
 use super::slots;
@@ -22,6 +22,24 @@ impl Connection {
         match self {
             Self::Single(connection) => command.query_async(connection).await,
             Self::Cluster(connection) => command.query_async(connection).await,
+        }
+    }
+
+    /// All commands of a pipeline at once, to the node that holds `slot`.
+    pub(super) async fn pipeline(
+        &mut self,
+        pipeline: Pipeline,
+        slot: Option<u16>,
+    ) -> RedisResult<Vec<Value>> {
+        let count = pipeline.len();
+        match self {
+            Self::Single(connection) => connection.send_packed_commands(&pipeline, 0, count).await,
+            Self::Cluster(connection) => {
+                let node = slot.map_or(SingleNodeRoutingInfo::Random, |slot| {
+                    SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master))
+                });
+                connection.route_pipeline(pipeline, 0, count, node).await
+            }
         }
     }
 

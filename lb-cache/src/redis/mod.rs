@@ -13,6 +13,9 @@
 //! - **Fault domains.** Each shard has a breaker of its own: one dead primary is
 //!   left alone, the others are not.
 //!
+//! - **Batches.** Keys of one shard that are asked for at about the same time go
+//!   out as one pipeline of GETRANGEs: one exchange, one time-out.
+//!
 //! Connections are multiplexed and cloned, not pooled: many requests share one
 //! socket per node, and a pool would open sockets and send PINGs to every
 //! primary at each checkout.
@@ -30,6 +33,14 @@
 //! They are checked once after the first connection, and [`RedisTier::advice`]
 //! says what differs.
 //!
+//! # Access
+//!
+//! A user of the access control list needs no more than this:
+//! `ACL SETUSER cache on >secret ~lb:* +@read +@write +@connection +eval +cluster|nodes +config|get`.
+//! Without `config|get` the settings are not checked. With feature `redis-tls`
+//! an address may be `rediss://`; `root_certificates` and `identity` of the
+//! builder say whom to trust and who we are.
+//!
 //! ```
 //! use std::time::Duration;
 //! use lb_cache::redis::RedisTier;
@@ -46,24 +57,31 @@
 //! # Ok(()) }
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::cmd;
+use ::redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
 use bytes::Bytes;
 
 use crate::envelope::GENERATION;
 use crate::source::BoxFuture;
-use crate::tier::{Tier, TierError, When};
+use crate::tier::{Answer, Tier, TierError, When, together};
 
 mod builder;
 mod connection;
 mod settings;
 mod slots;
 mod supervisor;
+#[cfg(feature = "redis-tls")]
+mod tls;
+#[cfg(not(feature = "redis-tls"))]
+#[path = "plain.rs"]
+mod tls;
 
 pub use builder::RedisBuilder;
 
+use connection::Connection;
 use supervisor::Supervisor;
 
 /// Writes if the key still holds the generation that the caller saw. What is of
@@ -101,10 +119,15 @@ impl RedisTier {
     ///
     /// See [`TierError`].
     pub async fn advice(&self) -> Result<Vec<String>, TierError> {
-        let mut connection = self.supervisor.connection(self.response_timeout).await?;
+        let mut connection = self.connection().await?;
         settings::advice(&mut connection, self.clustered)
             .await
             .map_err(from_redis)
+    }
+
+    async fn connection(&self) -> Result<Connection, TierError> {
+        let connection = self.supervisor.connection(self.response_timeout).await;
+        connection.ok_or(TierError::TimedOut)
     }
 
     /// How often the connection was made, the first time included.
@@ -115,35 +138,110 @@ impl RedisTier {
 
     async fn request<T: ::redis::FromRedisValue>(
         &self,
-        domain: usize,
+        key: &[u8],
         command: &::redis::Cmd,
     ) -> Result<T, TierError> {
-        let answer = self.send(command).await;
-        let trouble = answer.as_ref().err().is_some_and(TierError::is_trouble);
-        self.supervisor.record(domain, !trouble);
-        answer
+        let answer = self
+            .send(async |mut connection| connection.query(command).await)
+            .await;
+        self.remember(key, 1, answer.as_ref().err());
+        answer.map_err(from_redis)
     }
 
-    async fn send<T: ::redis::FromRedisValue>(
+    /// One exchange with the server, within the response time-out.
+    async fn send<T>(
         &self,
-        command: &::redis::Cmd,
-    ) -> Result<T, TierError> {
-        let mut connection = self.supervisor.connection(self.response_timeout).await?;
-        match tokio::time::timeout(self.response_timeout, connection.query(command)).await {
-            Ok(answer) => answer.map_err(from_redis),
-            Err(_) => Err(TierError::TimedOut),
+        exchange: impl AsyncFnOnce(Connection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let timed_out = || std::io::Error::from(std::io::ErrorKind::TimedOut).into();
+        let connection = self.supervisor.connection(self.response_timeout).await;
+        let exchange = exchange(connection.ok_or_else(timed_out)?);
+        let answer = tokio::time::timeout(self.response_timeout, exchange).await;
+        answer.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    /// Tells the supervisor how `requests` of one shard ended.
+    fn remember(&self, key: &[u8], requests: usize, error: Option<&RedisError>) {
+        let trouble = error.is_some_and(|error| from_redis(error.clone()).is_trouble());
+        self.supervisor
+            .record(self.fault_domain(key), !trouble, requests);
+    }
+
+    async fn read(&self, key: &Bytes) -> Answer {
+        let value: Value = self.request(key, &self.get_range(key)).await?;
+        bytes_of(value)
+    }
+
+    /// Not GET: a value that is too large shall not travel. One byte more than
+    /// allowed is enough to know that it is.
+    fn get_range(&self, key: &[u8]) -> Cmd {
+        let mut command = Cmd::with_capacity(4, key.len() + 48);
+        command
+            .arg("GETRANGE")
+            .arg(key)
+            .arg(0)
+            .arg(self.max_value_bytes);
+        command
+    }
+
+    /// The values of keys, each by a request of its own.
+    async fn read_apart(&self, keys: &[Bytes]) -> Vec<Answer> {
+        together(keys.iter().map(|key| Box::pin(self.read(key)) as _)).await
+    }
+
+    /// The values of keys that one node holds, in one exchange.
+    async fn read_together(&self, keys: Vec<Bytes>, slot: Option<u16>) -> Vec<Answer> {
+        let [first, _, ..] = &keys[..] else {
+            return self.read_apart(&keys).await;
+        };
+        let mut pipeline = Pipeline::with_capacity(keys.len());
+        for key in &keys {
+            pipeline.add_command(self.get_range(key));
+        }
+        let answer = self
+            .send(async |mut connection| connection.pipeline(pipeline, slot).await)
+            .await;
+        self.remember(first, keys.len(), answer.as_ref().err());
+        match answer {
+            Ok(values) => values.into_iter().map(bytes_of).collect(),
+            // Slots have moved since we learned who holds them: now each key finds its own way.
+            Err(error) if error.redirect_node().is_some() => {
+                self.supervisor.learn_shards_again();
+                self.read_apart(&keys).await
+            }
+            Err(error) => vec![Err(from_redis(error)); keys.len()],
         }
     }
 
-    async fn read(&self, key: Bytes) -> Result<Option<Bytes>, TierError> {
-        // One byte more than allowed is enough to know that a value is too large.
-        let command = cmd("GETRANGE")
-            .arg(&*key)
-            .arg(0)
-            .arg(self.max_value_bytes)
-            .take();
-        let value: Bytes = self.request(self.fault_domain(&key), &command).await?;
-        Ok((!value.is_empty()).then_some(value))
+    async fn read_many(&self, keys: Vec<Bytes>) -> Vec<Answer> {
+        if !self.clustered {
+            return self.read_together(keys, None).await;
+        }
+        // The shards are known as soon as there is a connection.
+        let _late_is_an_answer_too = self.supervisor.connection(self.response_timeout).await;
+        let mut shards: BTreeMap<usize, (u16, Vec<usize>)> = BTreeMap::new();
+        for (index, key) in keys.iter().enumerate() {
+            let Some((shard, slot)) = self.supervisor.place(key) else {
+                return self.read_apart(&keys).await;
+            };
+            shards
+                .entry(shard)
+                .or_insert((slot, Vec::new()))
+                .1
+                .push(index);
+        }
+        let questions = shards.values().map(|(slot, indices)| {
+            let keys = indices.iter().map(|index| keys[*index].clone()).collect();
+            Box::pin(self.read_together(keys, Some(*slot))) as _
+        });
+        let answers = together(questions).await;
+        let mut found: Vec<Answer> = vec![Ok(None); keys.len()];
+        for ((_, indices), answers) in shards.values().zip(answers) {
+            for (index, answer) in indices.iter().zip(answers) {
+                found[*index] = answer;
+            }
+        }
+        found
     }
 
     async fn write(
@@ -156,7 +254,6 @@ impl RedisTier {
         if value.len() > self.max_value_bytes {
             return Err(TierError::TooLarge { bytes: value.len() });
         }
-        let domain = self.fault_domain(&key);
         let millis = ttl.map(|ttl| crate::clock::millis(ttl).clamp(1, i64::MAX as u64 / 2));
         match when {
             When::Always => {
@@ -165,7 +262,7 @@ impl RedisTier {
                 if let Some(millis) = millis {
                     set.arg("PX").arg(millis);
                 }
-                self.request::<()>(domain, &set).await.map(|()| true)
+                self.request::<()>(&key, &set).await.map(|()| true)
             }
             When::Unchanged(seen) => {
                 let fill = cmd("EVAL")
@@ -178,7 +275,7 @@ impl RedisTier {
                     .arg(GENERATION.start)
                     .arg(GENERATION.end - 1)
                     .take();
-                self.request(domain, &fill).await
+                self.request(&key, &fill).await
             }
         }
     }
@@ -193,22 +290,12 @@ impl Tier for RedisTier {
         }
     }
 
-    fn get(&self, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, TierError>> {
-        Box::pin(self.read(key))
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { self.read(&key).await })
     }
 
-    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, TierError>> {
-        Box::pin(async move {
-            let Some(first) = keys.first() else {
-                return Ok(Vec::new());
-            };
-            let mut mget = cmd("MGET");
-            for key in &keys {
-                mget.arg(&**key);
-            }
-            // The cluster client splits this into one request per node.
-            self.request(self.fault_domain(first), &mget).await
-        })
+    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
+        Box::pin(self.read_many(keys))
     }
 
     fn put(
@@ -223,7 +310,7 @@ impl Tier for RedisTier {
 
     fn clear(&self, prefix: Bytes) -> BoxFuture<'_, Result<(), TierError>> {
         Box::pin(async move {
-            let mut connection = self.supervisor.connection(self.response_timeout).await?;
+            let mut connection = self.connection().await?;
             connection.clear(&prefix).await.map_err(from_redis)
         })
     }
@@ -233,11 +320,17 @@ impl Tier for RedisTier {
     }
 
     fn fault_domain(&self, key: &[u8]) -> usize {
-        if self.clustered {
-            self.supervisor.domain(key)
-        } else {
-            0
-        }
+        let place = self.clustered.then(|| self.supervisor.place(key)).flatten();
+        place.map_or(0, |(shard, _)| shard % slots::DOMAINS)
+    }
+}
+
+fn bytes_of(value: Value) -> Answer {
+    match value.extract_error().map_err(from_redis)? {
+        Value::BulkString(value) if value.is_empty() => Ok(None),
+        Value::BulkString(value) => Ok(Some(value.into())),
+        Value::Nil => Ok(None),
+        _ => Err(TierError::NotAValue),
     }
 }
 

@@ -4,13 +4,13 @@
 //! slots through a failover. Shards are numbered by their first slot, so the
 //! numbers stay the same when another node takes over.
 
-/// At most so many shards are told apart.
+/// At most so many shards have a breaker of their own.
 pub(super) const DOMAINS: usize = 64;
 const SLOTS: usize = 16_384;
 
 /// The shard of every slot.
 #[derive(Debug, Default)]
-pub(super) struct Shards(Vec<u8>);
+pub(super) struct Shards(Vec<u16>);
 
 impl Shards {
     /// Reads the answer to CLUSTER NODES.
@@ -22,17 +22,24 @@ impl Shards {
             .collect();
         owned.sort();
         let mut shards = vec![0; SLOTS];
-        for (index, ranges) in owned.iter().enumerate() {
+        for (index, ranges) in (0u16..).zip(&owned) {
             for (first, last) in ranges {
-                shards[*first..=*last].fill((index % DOMAINS) as u8);
+                shards[*first..=*last].fill(index);
             }
         }
         Self(shards)
     }
 
-    /// The shard of a key of ours: its empty braces make Redis hash all of it.
-    pub(super) fn domain(&self, key: &[u8]) -> usize {
-        self.0.get(slot(key)).copied().map_or(0, usize::from)
+    pub(super) fn are_known(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// The shard and the slot of a key of ours: its empty braces make Redis hash
+    /// all of it. As long as nothing is known, every slot is a shard.
+    pub(super) fn place(&self, key: &[u8]) -> (usize, u16) {
+        let slot = slot(key);
+        let shard = self.0.get(slot).copied().map_or(slot, usize::from);
+        (shard, slot as u16)
     }
 }
 
@@ -97,7 +104,7 @@ mod tests {
         let (before, after) = (Shards::of(BEFORE), Shards::of(&after));
         assert_eq!(before.0, after.0);
         assert_eq!(
-            (before.0[5_460], before.0[5_461], before.domain(b"foo")),
+            (before.0[5_460], before.0[5_461], before.place(b"foo").0),
             (0, 1, 2)
         );
     }
@@ -114,9 +121,9 @@ mod tests {
     #[test]
     fn nonsense_is_one_shard() {
         assert_eq!(
-            Shards::of("a b c\n1 2 3 4 5 6 7 8 99999-5 7-").domain(b"foo"),
-            0
+            Shards::of("a b c\n1 2 3 4 5 6 7 8 99999-5 7-").place(b"foo"),
+            (0, 12_182)
         );
-        assert_eq!(Shards::default().domain(b"foo"), 0);
+        assert_eq!(Shards::default().place(b"foo"), (12_182, 12_182));
     }
 }

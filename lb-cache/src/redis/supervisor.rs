@@ -11,7 +11,6 @@ use super::connection::Connection;
 use super::settings;
 use super::slots::Shards;
 use crate::source::BoxFuture;
-use crate::tier::TierError;
 
 /// Failures in a row, in one fault domain, after which the connection is made anew.
 const FAILURES: u32 = 3;
@@ -30,6 +29,7 @@ pub(super) struct Supervisor {
     connect_within: Duration,
     current: watch::Sender<Option<Connection>>,
     connecting: AtomicBool,
+    learning: AtomicBool,
     failures: Box<[AtomicU32]>,
     made: AtomicU64,
     /// Set by every success, cleared when a new connection is about to be made.
@@ -50,6 +50,7 @@ impl Supervisor {
             connect_within: connect_timeout.saturating_mul(8),
             current: watch::Sender::new(None),
             connecting: AtomicBool::new(false),
+            learning: AtomicBool::new(false),
             failures: (0..domains).map(|_| AtomicU32::new(0)).collect(),
             made: AtomicU64::new(0),
             serving: AtomicBool::new(false),
@@ -58,25 +59,20 @@ impl Supervisor {
         })
     }
 
-    /// The connection; before the first one, waits at most `limit` for it.
-    pub(super) async fn connection(
-        self: &Arc<Self>,
-        limit: Duration,
-    ) -> Result<Connection, TierError> {
+    /// The connection; before the first one, waits at most `limit` for it, and then `None`.
+    pub(super) async fn connection(self: &Arc<Self>, limit: Duration) -> Option<Connection> {
         if let Some(connection) = self.current.borrow().clone() {
-            return Ok(connection);
+            return Some(connection);
         }
         self.make_anew(Duration::ZERO);
         let mut current = self.current.subscribe();
         let made = tokio::time::timeout(limit, current.wait_for(Option::is_some)).await;
-        match made {
-            Ok(Ok(connection)) => connection.clone().ok_or(TierError::TimedOut),
-            Ok(Err(_)) | Err(_) => Err(TierError::TimedOut),
-        }
+        made.ok()?.ok()?.clone()
     }
 
-    /// Remembers how a request ended.
-    pub(super) fn record(self: &Arc<Self>, domain: usize, success: bool) {
+    /// Remembers how so many requests ended.
+    pub(super) fn record(self: &Arc<Self>, domain: usize, success: bool, requests: usize) {
+        let requests = u32::try_from(requests).unwrap_or(FAILURES);
         let failures = &self.failures[domain % self.failures.len()];
         // Relaxed, all: a heuristic; an extra or a late renewal harms nobody.
         if success {
@@ -86,18 +82,31 @@ impl Supervisor {
             if failures.load(Ordering::Relaxed) != 0 {
                 failures.store(0, Ordering::Relaxed);
             }
-        } else if failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
+        } else if failures
+            .fetch_add(requests, Ordering::Relaxed)
+            .saturating_add(requests)
+            >= FAILURES
+        {
             // Until the next success every failure is reason enough.
             self.make_anew(PAUSE);
         }
     }
 
-    /// The shard of a key, as far as the cluster is known.
-    pub(super) fn domain(&self, key: &[u8]) -> usize {
-        self.shards
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .domain(key)
+    /// The shard and the slot of a key; `None` before the cluster is known.
+    pub(super) fn place(&self, key: &[u8]) -> Option<(usize, u16)> {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        shards.are_known().then(|| shards.place(key))
+    }
+
+    /// Learns anew which slots belong together, in the background.
+    pub(super) fn learn_shards_again(self: &Arc<Self>) {
+        let Some(connection) = self.current.borrow().clone() else {
+            return;
+        };
+        // AcqRel: pairs with itself; one question at a time.
+        if !self.learning.swap(true, Ordering::AcqRel) {
+            tokio::spawn(learn(Learning(Arc::downgrade(self)), connection));
+        }
     }
 
     /// A connection to a cluster with a silent primary would stall for it again
@@ -162,6 +171,25 @@ impl Drop for Making {
             // Release: pairs with the swap in `make_anew`.
             supervisor.connecting.store(false, Ordering::Release);
         }
+    }
+}
+
+/// A question for the slots; however it ends, another may begin.
+struct Learning(Weak<Supervisor>);
+
+impl Drop for Learning {
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.0.upgrade() {
+            // Release: pairs with the swap in `learn_shards_again`.
+            supervisor.learning.store(false, Ordering::Release);
+        }
+    }
+}
+
+async fn learn(learning: Learning, connection: Connection) {
+    if let Some(supervisor) = learning.0.upgrade() {
+        let learned = supervisor.learn_shards(connection);
+        let _late_is_harmless = tokio::time::timeout(supervisor.connect_within, learned).await;
     }
 }
 

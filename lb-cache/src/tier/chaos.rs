@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Tier, TierError, When};
+use super::{Answer, Tier, TierError, When};
 use crate::source::BoxFuture;
 
 /// How a [`ChaosTier`] behaves.
@@ -92,7 +92,7 @@ impl<T: Tier> Tier for ChaosTier<T> {
         self.inner.name()
     }
 
-    fn get(&self, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, TierError>> {
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             let mut value = self.pass(self.inner.get(key)).await?;
             if self.mood() == Chaos::Damaged

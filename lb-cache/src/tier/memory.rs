@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Tier, TierError, When};
+use super::{Answer, Tier, TierError, When};
 use crate::clock;
 use crate::envelope::generation_bytes;
 use crate::source::BoxFuture;
@@ -69,7 +69,7 @@ impl Tier for MemoryTier {
         "memory"
     }
 
-    fn get(&self, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, TierError>> {
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
         Box::pin(async move { Ok(self.read(&key)) })
     }
 

@@ -26,9 +26,14 @@ use crate::source::BoxFuture;
 
 mod chaos;
 mod memory;
+mod together;
 
 pub use chaos::{Chaos, ChaosTier};
 pub use memory::MemoryTier;
+pub(crate) use together::together;
+
+/// What a tier says when it is asked for a key.
+pub type Answer = Result<Option<Bytes>, TierError>;
 
 /// A place that holds bytes under keys.
 pub trait Tier: Send + Sync + 'static {
@@ -36,17 +41,13 @@ pub trait Tier: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// The bytes of a key.
-    fn get(&self, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, TierError>>;
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer>;
 
-    /// The bytes of many keys, in their order. Default: one after the other.
-    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, TierError>> {
-        Box::pin(async move {
-            let mut values = Vec::with_capacity(keys.len());
-            for key in keys {
-                values.push(self.get(key).await?);
-            }
-            Ok(values)
-        })
+    /// The bytes of many keys: one answer each, in their order. Keys that are
+    /// asked for at about the same time come here together, at most 64 of one
+    /// fault domain. Default: [`Tier::get`] for all of them at once.
+    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
+        Box::pin(together(keys.into_iter().map(|key| self.get(key))))
     }
 
     /// Writes; `ttl` is when the tier may forget. `false` if the condition did not hold.
@@ -119,5 +120,14 @@ impl TierError {
     /// `true` if the tier is in trouble, and not just this value.
     pub(crate) fn is_trouble(&self) -> bool {
         matches!(self, Self::TimedOut | Self::Failed(_))
+    }
+}
+
+/// One answer per key out of one answer for all.
+#[cfg(any(feature = "postgres", feature = "redb", feature = "redis"))]
+pub(crate) fn one_each(all: Result<Vec<Option<Bytes>>, TierError>, count: usize) -> Vec<Answer> {
+    match all {
+        Ok(values) => values.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error); count],
     }
 }

@@ -11,22 +11,24 @@
 //! # Ok::<(), lb_cache::tier::TierError>(())
 //! ```
 //!
-//! # Limits
-//!
-//! Connections are not encrypted: use a local socket, a private network or a
-//! TLS-terminating proxy such as PgBouncer.
+//! Connections are encrypted by `PostgresTier::with_tls` (feature `postgres-tls`),
+//! and never otherwise, whatever the description says.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Timeouts};
-use tokio_postgres::NoTls;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, NoTls, Socket};
 
 use crate::clock::unix_now;
 use crate::source::BoxFuture;
-use crate::tier::{Tier, TierError, When};
+use crate::tier::{Answer, Tier, TierError, When, one_each};
+
+#[cfg(feature = "postgres-tls")]
+mod tls;
 
 /// The table and its index.
 pub const CREATE_TABLE: &str = "\
@@ -80,7 +82,17 @@ impl PostgresTier {
     ///
     /// If the description is none.
     pub fn new(description: &str, connections: usize) -> Result<Self, TierError> {
-        let mut config: tokio_postgres::Config = description.parse().map_err(TierError::failed)?;
+        let config = description.parse().map_err(TierError::failed)?;
+        Self::over(config, NoTls, connections)
+    }
+
+    fn over<T>(mut config: Config, tls: T, connections: usize) -> Result<Self, TierError>
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send + Sync,
+        T::TlsConnect: Send + Sync,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_millis(250));
         }
@@ -88,7 +100,7 @@ impl PostgresTier {
             recycling_method: RecyclingMethod::Fast,
         };
         let wait = Some(Duration::from_millis(250));
-        let pool = Pool::builder(Manager::from_config(config, NoTls, manager_config))
+        let pool = Pool::builder(Manager::from_config(config, tls, manager_config))
             .max_size(connections)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .timeouts(Timeouts {
@@ -217,12 +229,15 @@ impl Tier for PostgresTier {
         "postgres"
     }
 
-    fn get(&self, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, TierError>> {
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
         Box::pin(self.read_one(key))
     }
 
-    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, TierError>> {
-        Box::pin(self.read(keys))
+    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
+        Box::pin(async move {
+            let count = keys.len();
+            one_each(self.read(keys).await, count)
+        })
     }
 
     fn put(
