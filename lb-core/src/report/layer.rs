@@ -22,10 +22,13 @@ use crate::clock;
 /// By itself it reports requests that run (`active_work`, until the body has
 /// ended), requests and 5xx answers per second. Everything else comes from
 /// closures; a figure that a closure gives wins over one of the layer's own.
+///
+/// Clones are one instance: a router that clones the layer for each route
+/// reports the work of all of them.
 #[derive(Clone)]
 pub struct ReportLayer {
     sources: Sources,
-    instrument: OnceLock<Arc<Instrument>>,
+    instrument: Arc<OnceLock<Arc<Instrument>>>,
 }
 
 /// A service whose answers carry load reports.
@@ -57,16 +60,17 @@ impl ReportLayer {
                 capacity: None,
                 refresh: Duration::from_millis(100),
             },
-            instrument: OnceLock::new(),
+            instrument: Arc::default(),
         }
     }
 
     /// How much work this instance does at once: reports the work there is as a
     /// share of it. Default: none, no such share.
     #[must_use]
-    pub fn capacity(mut self, units: u32) -> Self {
-        self.sources.capacity = Some(f64::from(units.max(1)));
-        self
+    pub fn capacity(self, units: u32) -> Self {
+        let mut changed = self.apart();
+        changed.sources.capacity = Some(f64::from(units.max(1)));
+        changed
     }
 
     /// Units of work that run or wait here, instead of requests: for instances
@@ -108,19 +112,26 @@ impl ReportLayer {
     /// Changes the whole report, after everything that was added before: for
     /// several figures of one source.
     #[must_use]
-    pub fn extend(
-        mut self,
-        extend: impl Fn(LoadReport) -> LoadReport + Send + Sync + 'static,
-    ) -> Self {
-        self.sources.extends.push(Arc::new(extend));
-        self
+    pub fn extend(self, extend: impl Fn(LoadReport) -> LoadReport + Send + Sync + 'static) -> Self {
+        let mut changed = self.apart();
+        changed.sources.extends.push(Arc::new(extend));
+        changed
     }
 
     /// How old a report may be; 0 makes one for every answer. Default: 100 ms.
     #[must_use]
-    pub fn refresh(mut self, every: Duration) -> Self {
-        self.sources.refresh = every;
-        self
+    pub fn refresh(self, every: Duration) -> Self {
+        let mut changed = self.apart();
+        changed.sources.refresh = every;
+        changed
+    }
+
+    /// What is set up otherwise is an instance of its own.
+    fn apart(self) -> Self {
+        Self {
+            sources: self.sources,
+            instrument: Arc::default(),
+        }
     }
 
     /// The report as it is now.

@@ -48,6 +48,20 @@ async fn work_counts_until_the_body_has_ended() {
 }
 
 #[tokio::test]
+async fn clones_of_a_layer_are_one_instance_as_the_routes_of_a_router_are() {
+    let layer = fresh();
+    let (one, other) = (layer.clone(), layer.clone());
+    let service = one.layer(service_fn(|_: Request<Body>| answer(StatusCode::OK)));
+    let _held = service
+        .oneshot(Request::new(Body::default()))
+        .await
+        .unwrap();
+    let report = report_of(&other, StatusCode::OK).await;
+    assert_eq!(report.active_work(), Some(2.0), "the one held and itself");
+    assert_eq!(other.capacity(4).report().active_work(), Some(0.0));
+}
+
+#[tokio::test]
 async fn what_a_closure_knows_wins() {
     let layer = fresh()
         .capacity(10)
