@@ -200,8 +200,8 @@ impl Pool {
 
     /// A place at this endpoint for the time of its use; `None` if there is none left.
     #[cfg_attr(
-        not(feature = "affinity"),
-        expect(dead_code, reason = "features bring uses")
+        not(feature = "proxy"),
+        allow(dead_code, reason = "the proxy has such uses")
     )]
     pub(crate) fn take_slot(&self, of: Use, endpoint: &Endpoint) -> Option<Slot> {
         self.shared.gauges.take(of, &endpoint.stats)
