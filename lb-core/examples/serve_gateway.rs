@@ -3,52 +3,76 @@
 //! `cargo run --release -p lb-core --example serve_gateway -- \
 //!     --listen 127.0.0.1:8000 --workers 2 --upstreams 127.0.0.1:8001,127.0.0.1:8002`
 //!
-//! With `--axum` the same proxy is served as the fallback of an axum router,
-//! with `--affinity` it binds clients by cookie.
+//! With `--axum` the same proxy is served as the fallback of an axum router. With
+//! `--full` everything that production has is on: probes, outlier detection, a
+//! signed cookie per client, and a recorder behind the metrics.
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use lb_core::health::{HealthCheck, HttpProbe};
+use lb_core::outlier::OutlierDetection;
 use lb_core::policy::RoundRobin;
 use lb_core::proxy::{ServeOptions, serve_gateway};
 use lb_core::{Affinity, Pool, ReverseProxy};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+/// Seconds, as they are added up over many gateways.
+const BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 struct Arguments {
     listen: SocketAddr,
     workers: usize,
     upstreams: Vec<String>,
     axum: bool,
-    affinity: bool,
+    full: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read()?;
-    let mut pool = Pool::builder("upstreams")
-        .endpoints(arguments.upstreams.iter().map(String::as_str))
-        .policy(RoundRobin::default());
-    if arguments.affinity {
-        pool = pool.affinity(Affinity::cookie(
-            "lb_session",
-            "only for measuring its cost",
-        ));
-    }
-    let proxy = pool.build()?.reverse_proxy();
+    // Probes, the recorder's upkeep: whatever is not a request runs here.
+    let background = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let inside = background.enter();
+    let proxy = pool(&arguments)?.reverse_proxy();
+    drop(inside);
     if arguments.axum {
-        serve_axum(proxy, &arguments)
-    } else {
-        serve(&proxy, &arguments)
+        std::thread::spawn(move || background.block_on(std::future::pending::<()>()));
+        return serve_axum(proxy, &arguments);
     }
+    let options = ServeOptions::new(arguments.listen).workers(arguments.workers);
+    let server = serve_gateway(&proxy, &options)?;
+    println!("listening on {}", server.local_addr());
+    background.block_on(std::future::pending::<()>());
+    Ok(())
 }
 
-fn serve(proxy: &ReverseProxy, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let options = ServeOptions::new(arguments.listen).workers(arguments.workers);
-    let server = serve_gateway(proxy, &options)?;
-    println!("listening on {}", server.local_addr());
-    loop {
-        std::thread::park();
+fn pool(arguments: &Arguments) -> Result<Pool, Box<dyn Error>> {
+    let pool = Pool::builder("upstreams")
+        .endpoints(arguments.upstreams.iter().map(String::as_str))
+        .policy(RoundRobin::default());
+    if !arguments.full {
+        return Ok(pool.build()?);
     }
+    let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS)?;
+    let recorder = recorder.install_recorder()?;
+    tokio::spawn(async move {
+        let mut pause = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            pause.tick().await;
+            recorder.run_upkeep();
+        }
+    });
+    let affinity = Affinity::cookie("lb_session", "only for measuring its cost");
+    Ok(pool
+        .affinity(affinity)
+        .health(HealthCheck::new(HttpProbe::get("/s")?).every(Duration::from_secs(5)))
+        .outlier(OutlierDetection::default())
+        .build()?)
 }
 
 fn serve_axum(proxy: ReverseProxy, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -78,7 +102,7 @@ impl Arguments {
             workers: 1,
             upstreams: Vec::new(),
             axum: false,
-            affinity: false,
+            full: false,
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -91,7 +115,7 @@ impl Arguments {
                     read.upstreams = list.split(',').map(|one| format!("http://{one}")).collect();
                 }
                 "--axum" => read.axum = true,
-                "--affinity" => read.affinity = true,
+                "--full" => read.full = true,
                 other => return Err(format!("unknown argument {other}").into()),
             }
         }

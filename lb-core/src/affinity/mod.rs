@@ -51,6 +51,7 @@
 
 mod cookies;
 mod key;
+mod known;
 mod memory;
 mod session;
 mod token;
@@ -61,6 +62,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use self::key::HashKey;
+use self::known::Known;
 use self::memory::Memory;
 pub(crate) use self::session::{Asked, NoLease, Session};
 pub use self::token::Binding;
@@ -72,6 +74,8 @@ use crate::pool::{Pool, PoolBuilder};
 
 /// A shorter secret could be guessed.
 const MIN_KEY_BYTES: usize = 16;
+/// Endpoints whose newest token is remembered.
+const SEALED: usize = 256;
 /// More remembered sessions than this are a mistake.
 const MAX_SESSIONS: usize = 10_000_000;
 
@@ -106,12 +110,23 @@ enum Source {
         carrier: Carrier,
         keys: KeyRing,
         shortest_key: usize,
+        /// By the names that they bind to.
+        sealed: Arc<Known<Sealed>>,
     },
     Key {
         key: HashKey,
         sessions: usize,
         memory: Option<Arc<Memory>>,
     },
+}
+
+/// The value that binds to one life of an endpoint for one minute's clients.
+#[derive(Clone, Debug)]
+struct Sealed {
+    incarnation: u64,
+    expires_minute: u64,
+    secure: bool,
+    value: HeaderValue,
 }
 
 /// Where a token travels.
@@ -174,6 +189,7 @@ impl Affinity {
             carrier,
             keys: KeyRing::new(key),
             shortest_key: key.len(),
+            sealed: Arc::new(Known::new(SEALED)),
         })
     }
 
@@ -346,18 +362,41 @@ impl Affinity {
         unix_seconds: u64,
         tls: bool,
     ) -> Option<(HeaderName, HeaderValue)> {
-        let Source::Token { carrier, keys, .. } = &self.source else {
+        let Source::Token {
+            carrier,
+            keys,
+            sealed,
+            ..
+        } = &self.source
+        else {
             return None;
         };
-        let minute = unix_seconds / 60 + self.lifetime.as_secs() / 60;
-        let value = keys.seal(name, incarnation, minute)?;
-        match carrier {
-            Carrier::Cookie(cookie) => {
-                let text = cookies::set(cookie, &value, tls || self.always_secure);
-                Some((header::SET_COOKIE, HeaderValue::try_from(text).ok()?))
-            }
-            Carrier::Header(header) => Some((header.clone()?, HeaderValue::try_from(value).ok()?)),
+        let header = match carrier {
+            Carrier::Cookie(_) => header::SET_COOKIE,
+            Carrier::Header(header) => header.clone()?,
+        };
+        let secure = tls || self.always_secure;
+        let expires_minute = unix_seconds / 60 + self.lifetime.as_secs() / 60;
+        if let Some(known) = sealed.get(name.as_bytes())
+            && (known.incarnation, known.expires_minute) == (incarnation, expires_minute)
+            && known.secure == secure
+        {
+            return Some((header, known.value));
         }
+        let token = keys.seal(name, incarnation, expires_minute)?;
+        let value = match carrier {
+            Carrier::Cookie(cookie) => cookies::set(cookie, &token, secure),
+            Carrier::Header(_) => token,
+        };
+        let value = HeaderValue::try_from(value).ok()?;
+        let new = Sealed {
+            incarnation,
+            expires_minute,
+            secure,
+            value: value.clone(),
+        };
+        sealed.put(name.as_bytes(), new);
+        Some((header, value))
     }
 }
 

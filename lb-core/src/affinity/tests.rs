@@ -133,3 +133,30 @@ proptest! {
         prop_assert_eq!((token.id.as_str(), token.incarnation), (id.as_str(), incarnation));
     }
 }
+
+#[test]
+fn a_token_that_was_opened_before_ends_with_its_key() {
+    let cookie = format!("lb={}", value(&affinity(), "sim-1", 7));
+    let rotated = Affinity::cookie("lb", "the secret of this month").also_accept(KEY);
+    assert!(read(&rotated, &[&cookie], NOW).is_some());
+    let later = (0..3).fold(rotated, |affinity, month| {
+        affinity.also_accept(format!("the secret of month {month}"))
+    });
+    assert_eq!(read(&later, &[&cookie], NOW), None);
+}
+
+#[test]
+fn a_token_written_before_is_written_again_only_for_the_same() {
+    let affinity = affinity();
+    let write = |incarnation, now, tls| affinity.token_for("sim-1", incarnation, now, tls);
+    let first = write(7, NOW, false).unwrap();
+    assert_eq!(write(7, NOW, false).unwrap(), first);
+    for other in [
+        write(8, NOW, false),
+        write(7, NOW + 60, false),
+        write(7, NOW, true),
+    ] {
+        assert_ne!(other.unwrap(), first);
+        assert_eq!(write(7, NOW, false).unwrap(), first);
+    }
+}

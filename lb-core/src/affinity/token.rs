@@ -12,12 +12,14 @@
 //! nothing but the length of the name shows without the key.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use super::known::Known;
 use crate::endpoint::EndpointId;
 
 const TAG: usize = 16;
@@ -25,6 +27,8 @@ const FIXED: usize = 12;
 const MAX_ID: usize = 200;
 const MAX_FORMER: usize = 3;
 const BLOCK: usize = 32;
+/// Opened tokens that are remembered; each takes about 200 bytes.
+const OPENED: usize = 4096;
 
 /// A binding read from a valid token, or remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,18 +57,26 @@ impl Binding {
 
 /// The signing key first, then former ones.
 #[derive(Clone)]
-pub(crate) struct KeyRing(Vec<Hmac<Sha256>>);
+pub(crate) struct KeyRing {
+    keys: Vec<Hmac<Sha256>>,
+    /// Valid tokens of these very keys.
+    opened: Arc<Known<Binding>>,
+}
 
 impl KeyRing {
     pub(crate) fn new(key: &[u8]) -> Self {
-        Self(vec![keyed(key)])
+        Self {
+            keys: vec![keyed(key)],
+            opened: Arc::new(Known::new(OPENED)),
+        }
     }
 
     pub(crate) fn add_former(&mut self, key: &[u8]) {
-        if self.0.len() > MAX_FORMER {
-            self.0.remove(1);
+        if self.keys.len() > MAX_FORMER {
+            self.keys.remove(1);
         }
-        self.0.push(keyed(key));
+        self.keys.push(keyed(key));
+        self.opened = Arc::new(Known::new(OPENED));
     }
 
     /// `None` if the name is empty or longer than a cookie may carry.
@@ -72,7 +84,7 @@ impl KeyRing {
         if id.is_empty() || id.len() > MAX_ID {
             return None;
         }
-        let key = self.0.first()?;
+        let key = self.keys.first()?;
         let minute = u32::try_from(minute).unwrap_or(u32::MAX);
         let mut plain = Vec::with_capacity(FIXED + id.len());
         plain.extend_from_slice(&minute.to_be_bytes());
@@ -85,10 +97,19 @@ impl KeyRing {
 
     /// The binding in `value`, if any key of the ring signed it.
     pub(crate) fn open(&self, value: &[u8]) -> Option<Binding> {
+        if let Some(binding) = self.opened.get(value) {
+            return Some(binding);
+        }
+        let binding = self.open_anew(value)?;
+        self.opened.put(value, binding.clone());
+        Some(binding)
+    }
+
+    fn open_anew(&self, value: &[u8]) -> Option<Binding> {
         let mut bytes = [0; TAG + FIXED + MAX_ID];
         let length = URL_SAFE_NO_PAD.decode_slice(value, &mut bytes).ok()?;
         let (tag, sealed) = bytes[..length].split_at_checked(TAG)?;
-        self.0.iter().enumerate().find_map(|(index, key)| {
+        self.keys.iter().enumerate().find_map(|(index, key)| {
             let token = open_with(key, tag.try_into().ok()?, sealed)?;
             Some(Binding {
                 former_key: index > 0,
@@ -100,7 +121,7 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} keys", self.0.len())
+        write!(f, "{} keys", self.keys.len())
     }
 }
 

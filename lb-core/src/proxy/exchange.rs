@@ -69,7 +69,7 @@ where
         peer: Option<IpAddr>,
         choice: Option<Choice>,
         now: Instant,
-    ) -> Result<Self, ProxyError> {
+    ) -> Result<Box<Self>, ProxyError> {
         let config = &inner.config;
         let (mut head, body) = request.into_parts();
         let explanation = Explanation::asked(config.explain_key.as_deref(), &mut head.headers);
@@ -101,9 +101,13 @@ where
             plan.expects_continue,
         );
         write_head(upload.head(), &head, &plan, authority, client);
+        // Nothing of the request is needed any more: when its values are gone, the
+        // server in front uses its read buffer again instead of allocating the next.
+        head.headers.clear();
         let mut total = Total::new(policy.timeouts.total, given, now);
         total.make_room(upload.head(), header);
-        let mut exchange = Self {
+        // Boxed: it is handed on several times, and an idle connection has none.
+        let mut exchange = Box::new(Self {
             inner: Arc::clone(inner),
             route,
             method: if plan.tunnel {
@@ -122,7 +126,7 @@ where
             explanation,
             attempts: policy.attempts,
             progress: 0,
-        };
+        });
         inner.budget.deposit(now);
         exchange.plan_hedge(now);
         if !first.is_some_and(|lease| exchange.go(lease, now)) {

@@ -48,7 +48,9 @@ where
             hedge.learn(after, now);
         }
         strip(&mut fields, answer, self.plan.te_trailers);
-        take_report(&lease, &mut fields, now);
+        if answer.report {
+            take_report(&lease, &mut fields, now);
+        }
         self.bind(lease.endpoint(), &mut fields);
         let body = self.body(answer, rest, connection, lease, now);
         let mut response = Response::new(body);

@@ -8,48 +8,40 @@ use std::time::Instant;
 
 use http::{Method, Response};
 use http_body::Body;
-use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 
+use super::alarm::Alarm;
 use super::exchange::Exchange;
 use super::waits::Phase;
 use super::{ProxyBody, ProxyError};
 use crate::clock;
 
-pin_project! {
-    /// The answer to one request of a [`ReverseProxy`](super::ReverseProxy).
-    #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<B: Body> {
-        state: State<B>,
-        // What is waited for, and how far the exchange was when the wait began.
-        armed: Option<(Phase, u32)>,
-        // What passes first of all that is waited for.
-        first: Phase,
-        // The time that is known without asking the clock.
-        started: Option<Instant>,
-        #[pin]
-        limit: Option<Sleep>,
-    }
+/// The answer to one request of a [`ReverseProxy`](super::ReverseProxy).
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<B: Body> {
+    state: State<B>,
+    /// What is waited for, and how far the exchange was when the wait began.
+    armed: Option<(Phase, u32)>,
+    /// What passes first of all that is waited for.
+    first: Phase,
+    /// The time that is known without asking the clock.
+    started: Option<Instant>,
+    alarm: Alarm,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every request runs; boxing it would cost each one an allocation"
-)]
 enum State<B: Body> {
-    Running(Exchange<B>),
+    Running(Box<Exchange<B>>),
     Refused(ProxyError, Method),
     Done,
 }
 
 impl<B: Body> ResponseFuture<B> {
-    pub(crate) fn new(exchange: Exchange<B>, now: Instant) -> Self {
+    pub(crate) fn new(exchange: Box<Exchange<B>>, now: Instant) -> Self {
         Self {
             state: State::Running(exchange),
             armed: None,
             first: Phase::Connect,
             started: Some(now),
-            limit: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -59,7 +51,7 @@ impl<B: Body> ResponseFuture<B> {
             armed: None,
             first: Phase::Connect,
             started: None,
-            limit: None,
+            alarm: Alarm::default(),
         }
     }
 }
@@ -71,9 +63,9 @@ where
     type Output = Result<Response<ProxyBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.get_mut();
         let (answer, method) = loop {
-            let exchange = match this.state {
+            let exchange = match &mut this.state {
                 State::Running(exchange) => exchange,
                 State::Refused(reason, method) => break (Err(*reason), method.clone()),
                 State::Done => return Poll::Pending,
@@ -89,23 +81,16 @@ where
             if this.armed.replace(wait) != Some(wait) {
                 let now = this.started.take().unwrap_or_else(clock::now);
                 let (first, until) = exchange.first(phase, now + limit);
-                *this.first = first;
-                let deadline = tokio::time::Instant::from_std(until);
-                match this.limit.as_mut().as_pin_mut() {
-                    Some(timer) => timer.reset(deadline),
-                    None => this.limit.set(Some(tokio::time::sleep_until(deadline))),
-                }
+                this.first = first;
+                this.alarm.set(until);
             }
-            let Some(timer) = this.limit.as_mut().as_pin_mut() else {
-                return Poll::Pending;
-            };
-            ready!(timer.poll(cx));
-            if let Err(reason) = exchange.expire(*this.first) {
+            ready!(this.alarm.poll(cx));
+            if let Err(reason) = exchange.expire(this.first) {
                 exchange.refused(reason);
                 break (Err(reason), exchange.method().clone());
             }
         };
-        *this.state = State::Done;
+        this.state = State::Done;
         let response = answer.unwrap_or_else(|reason| {
             reason
                 .response(&method)
@@ -114,6 +99,9 @@ where
         Poll::Ready(Ok(response))
     }
 }
+
+/// Nothing in it is pinned where it lies.
+impl<B: Body> Unpin for ResponseFuture<B> {}
 
 impl<B: Body> fmt::Debug for ResponseFuture<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

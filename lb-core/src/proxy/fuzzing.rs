@@ -12,6 +12,7 @@ use super::rules::head::{Client, write_chunk_size, write_head, write_last_chunk}
 use super::rules::request::{BodyHint, plan};
 use super::rules::response::{InvalidAnswer, parse};
 use super::rules::upgrade::Handshake;
+use super::rules::vocabulary::Vocabulary;
 use super::rules::{host, http2, path};
 
 /// What an endpoint would be sent for `head` and a body of this length, if known.
@@ -88,7 +89,9 @@ pub fn answer(
     method: &Method,
 ) -> Result<Option<(usize, StatusCode, HeaderMap)>, ()> {
     let mut fields = HeaderMap::new();
-    let parsed = parse(bytes, method, &mut fields).map_err(|InvalidAnswer| ())?;
+    let mut vocabulary = Vocabulary::new();
+    let parsed = parse(bytes, method, &mut fields, &mut vocabulary);
+    let parsed = parsed.map_err(|InvalidAnswer| ())?;
     Ok(parsed.map(|answer| (answer.length, answer.status, fields)))
 }
 

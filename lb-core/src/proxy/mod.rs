@@ -62,6 +62,7 @@
 //! length and a chunked body loses the length before it gets here, is forwarded
 //! as chunked, and its connection is closed.
 
+mod alarm;
 mod attempt;
 mod body;
 mod budget;

@@ -46,7 +46,7 @@ pub use self::host::HostSampler;
 pub use self::layer::{ReportLayer, Reporting, ReportingFuture};
 pub(crate) use self::observe::{describe, refused};
 #[cfg(feature = "proxy")]
-pub(crate) use self::take::take_report;
+pub(crate) use self::take::{is_report, take_report};
 #[cfg(feature = "affinity")]
 pub(crate) use self::take::take_report_with;
 pub use self::text::{HEADER, ReportError};

@@ -10,6 +10,12 @@ use crate::pool::Lease;
 /// The binary form, which is not read but must not reach clients either.
 const BINARY: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 
+/// This field is a report, in whichever form.
+#[cfg(feature = "proxy")]
+pub(crate) fn is_report(name: &HeaderName) -> bool {
+    *name == HEADER || *name == BINARY
+}
+
 /// Feeds the endpoint's statistics; clients never see the report.
 #[cfg(feature = "proxy")]
 pub(crate) fn take_report(lease: &Lease, fields: &mut HeaderMap, now: Instant) {

@@ -113,11 +113,13 @@ async fn a_deadline_is_kept_and_what_is_left_is_handed_on() {
 #[tokio::test]
 async fn a_deadline_from_strangers_is_neither_believed_nor_handed_on() {
     let origin = Origin::saying("ok");
-    let proxy = pool(&[origin.url()]).reverse_proxy();
-    let strict = proxy.clone().deadline(DeadlineHeader::grpc());
+    let strict = pool(&[origin.url()]).reverse_proxy();
+    let strict = strict.deadline(DeadlineHeader::grpc());
     assert_eq!(ask(strict, &told("1n")).await.status, 200);
     assert!(!origin.seen()[0].contains("grpc-timeout"));
-    let open = proxy.deadline(DeadlineHeader::grpc().from_anyone());
+    // A quick answer could be earlier than the shortest time that a timer knows.
+    let open = pool(&[silent().url()]).reverse_proxy();
+    let open = open.deadline(DeadlineHeader::grpc().from_anyone());
     assert_eq!(ask(open, &told("1n")).await.status, 504);
 }
 

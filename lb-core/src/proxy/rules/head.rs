@@ -51,8 +51,9 @@ pub(crate) fn write_head(
     // The target of an absolute form without a path begins with its query.
     out.put_slice(if target.starts_with('?') { b" /" } else { b" " });
     out.put_slice(target.as_bytes());
-    out.put_slice(b" HTTP/1.1\r\n");
-    write_field(out, "host", authority);
+    out.put_slice(b" HTTP/1.1\r\nhost: ");
+    out.put_slice(authority);
+    out.put_slice(b"\r\n");
     write_client_fields(out, &request.headers, plan, client);
     write_forwarding(out, &request.headers, authority, client);
     if plan.te_trailers {
@@ -107,19 +108,26 @@ fn write_forwarding(out: &mut Vec<u8>, headers: &HeaderMap, authority: &[u8], cl
     let Some(peer) = client.peer else { return };
     let mut text = [0; 64];
     let peer = format_address(&mut text, peer);
-    if client.trusted {
-        write_joined(out, headers, &FORWARDED_FOR, b", ", Some(peer));
-    } else {
-        write_field(out, FORWARDED_FOR.as_str(), peer);
+    if !client.trusted {
+        // The same as below, in few pieces: it happens with every request.
+        out.put_slice(b"x-forwarded-for: ");
+        out.put_slice(peer);
+        let fields: &[u8] = if client.tls {
+            b"\r\nx-forwarded-proto: https\r\nx-forwarded-host: "
+        } else {
+            b"\r\nx-forwarded-proto: http\r\nx-forwarded-host: "
+        };
+        out.put_slice(fields);
+        out.put_slice(authority);
+        out.put_slice(b"\r\n");
+        return;
     }
-    if !client.trusted || !headers.contains_key("x-forwarded-proto") {
-        write_field(
-            out,
-            "x-forwarded-proto",
-            if client.tls { b"https" } else { b"http" },
-        );
+    write_joined(out, headers, &FORWARDED_FOR, b", ", Some(peer));
+    if !headers.contains_key("x-forwarded-proto") {
+        let scheme: &[u8] = if client.tls { b"https" } else { b"http" };
+        write_field(out, "x-forwarded-proto", scheme);
     }
-    if !client.trusted || !headers.contains_key("x-forwarded-host") {
+    if !headers.contains_key("x-forwarded-host") {
         write_field(out, "x-forwarded-host", authority);
     }
 }

@@ -50,18 +50,24 @@ fn is_authority(bytes: &[u8]) -> bool {
             (&bytes[..=end], &bytes[end + 1..])
         }
         Some(_) => {
-            let end = bytes
-                .iter()
-                .position(|byte| *byte == b':')
-                .unwrap_or(bytes.len());
-            if !bytes[..end].iter().all(|byte| is_name_byte(*byte)) {
-                return false;
-            }
-            bytes.split_at(end)
+            let in_name = |byte: &u8| NAME_BYTES[usize::from(*byte)];
+            let end = bytes.iter().position(|byte| !in_name(byte));
+            bytes.split_at(end.unwrap_or(bytes.len()))
         }
     };
     !host.is_empty() && is_port(port)
 }
+
+/// What may stand in a name, by byte: a host is judged with every request.
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_name_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 /// Unreserved characters and sub-delimiters of a registered name. Escapes would be
 /// one name in two spellings, and no server is known by one.

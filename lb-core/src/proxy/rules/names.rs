@@ -91,6 +91,12 @@ pub(crate) struct ConnectionOptions {
 impl ConnectionOptions {
     /// Takes one more `Connection` value in.
     pub(crate) fn read(&mut self, value: &HeaderValue) -> Result<(), BadConnection> {
+        // What nearly everybody says, without a look at its parts.
+        if value.as_bytes() == b"keep-alive" && self.count < MAX_NOMINATED {
+            self.count += 1;
+            self.keep_alive = true;
+            return Ok(());
+        }
         for token in tokens(value.as_bytes()) {
             self.count += 1;
             if self.count > MAX_NOMINATED {

@@ -5,9 +5,11 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use httparse::Header;
 
 use super::names::{ConnectionOptions, is_hop_by_hop, is_nominated};
 use super::request::{Framing, content_length};
+use super::vocabulary::{Meaning, Vocabulary};
 
 /// Fields in an answer's head, at most.
 const MAX_FIELDS: usize = 128;
@@ -26,6 +28,8 @@ pub(crate) struct Answer {
     pub(crate) connection: ConnectionOptions,
     /// Among the fields are some that must not reach the client.
     pub(crate) hop: bool,
+    /// Among the fields is a load report.
+    pub(crate) report: bool,
     /// The connection may carry another request after this answer's body.
     pub(crate) reusable: bool,
 }
@@ -33,12 +37,13 @@ pub(crate) struct Answer {
 /// Parses a head at the start of `bytes` into `fields`, which is emptied first.
 ///
 /// `None` when the head is not complete yet. Values share the memory of
-/// `bytes`. An answer with two lengths, with a length and a transfer coding, or
-/// with any coding but `chunked` is invalid.
+/// `bytes`, names come from `vocabulary`. An answer with two lengths, with a length
+/// and a transfer coding, or with any coding but `chunked` is invalid.
 pub(crate) fn parse(
     bytes: &Bytes,
     method: &Method,
     fields: &mut HeaderMap,
+    vocabulary: &mut Vocabulary,
 ) -> Result<Option<Answer>, InvalidAnswer> {
     let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Response::new(&mut []);
@@ -53,15 +58,7 @@ pub(crate) fn parse(
         .and_then(|code| StatusCode::from_u16(code).ok())
         .ok_or(InvalidAnswer)?;
     fields.clear();
-    let mut seen = Seen::default();
-    for field in head.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| InvalidAnswer)?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
-        let value = value.map_err(|_| InvalidAnswer)?;
-        if seen.take(&name, &value)? {
-            fields.append(name, value);
-        }
-    }
+    let seen = Seen::read(head.headers, bytes, fields, vocabulary)?;
     let framing = seen.framing(method, status)?;
     let current = head.version == Some(1);
     let keeps = if current {
@@ -75,6 +72,7 @@ pub(crate) fn parse(
         framing,
         connection: seen.connection,
         hop: seen.hop,
+        report: seen.report,
         reusable: keeps && framing != Framing::Close,
     }))
 }
@@ -93,7 +91,7 @@ pub(crate) fn judge(
     }
     let mut seen = Seen::default();
     for (name, value) in fields {
-        if !seen.take(name, value)? {
+        if !seen.take(Meaning::of(name), value)? {
             return Err(InvalidAnswer);
         }
     }
@@ -104,6 +102,7 @@ pub(crate) fn judge(
         framing: if ended { Framing::Empty } else { framing },
         connection: seen.connection,
         hop: seen.hop,
+        report: seen.report,
         reusable: false,
     })
 }
@@ -114,29 +113,56 @@ struct Seen {
     length: Option<u64>,
     chunked: bool,
     hop: bool,
+    report: bool,
 }
 
 impl Seen {
+    fn read(
+        lines: &[Header<'_>],
+        bytes: &Bytes,
+        fields: &mut HeaderMap,
+        vocabulary: &mut Vocabulary,
+    ) -> Result<Self, InvalidAnswer> {
+        let mut seen = Self::default();
+        for (place, line) in lines.iter().enumerate() {
+            let (name, meaning) = vocabulary
+                .read(place, line.name.as_bytes())
+                .ok_or(InvalidAnswer)?;
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
+            let value = value.map_err(|_| InvalidAnswer)?;
+            if seen.take(meaning, &value)? {
+                fields.append(name, value);
+            }
+        }
+        Ok(seen)
+    }
+
     /// Reads what matters for the connection. `false` for fields that are
     /// understood with that and go no further.
-    fn take(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, InvalidAnswer> {
-        if name == header::CONTENT_LENGTH {
-            let length = content_length(value).ok_or(InvalidAnswer)?;
-            if self.length.replace(length).is_some() {
-                return Err(InvalidAnswer);
+    fn take(&mut self, meaning: Meaning, value: &HeaderValue) -> Result<bool, InvalidAnswer> {
+        match meaning {
+            Meaning::Plain => {}
+            Meaning::ContentLength => {
+                let length = content_length(value).ok_or(InvalidAnswer)?;
+                if self.length.replace(length).is_some() {
+                    return Err(InvalidAnswer);
+                }
             }
-        } else if name == header::TRANSFER_ENCODING {
-            let known = value.as_bytes().eq_ignore_ascii_case(b"chunked");
-            if !known || std::mem::replace(&mut self.chunked, true) {
-                return Err(InvalidAnswer);
+            Meaning::TransferEncoding => {
+                let known = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+                if !known || std::mem::replace(&mut self.chunked, true) {
+                    return Err(InvalidAnswer);
+                }
+                return Ok(false);
             }
-            return Ok(false);
-        } else if name == header::CONNECTION {
-            self.connection.read(value).map_err(|_| InvalidAnswer)?;
-            self.hop |= self.connection.nominates || self.connection.upgrade;
-            return Ok(self.connection.nominates || self.connection.upgrade);
-        } else {
-            self.hop |= is_hop_by_hop(name.as_str());
+            Meaning::Connection => {
+                self.connection.read(value).map_err(|_| InvalidAnswer)?;
+                let others = self.connection.nominates || self.connection.upgrade;
+                self.hop |= others;
+                return Ok(others);
+            }
+            Meaning::Hop => self.hop = true,
+            Meaning::Report => self.report = true,
         }
         Ok(true)
     }
@@ -194,6 +220,7 @@ mod tests {
             &Bytes::from_static(text.as_bytes()),
             method,
             &mut HeaderMap::new(),
+            &mut Vocabulary::new(),
         )
     }
 
@@ -275,7 +302,9 @@ mod tests {
                     trailer: x-t\r\ntransfer-encoding: chunked\r\n\r\n";
         let mut fields = HeaderMap::new();
         let bytes = Bytes::from_static(text.as_bytes());
-        let answer = parse(&bytes, &Method::GET, &mut fields).unwrap().unwrap();
+        let answer = parse(&bytes, &Method::GET, &mut fields, &mut Vocabulary::new())
+            .unwrap()
+            .unwrap();
         strip(&mut fields, &answer, false);
         let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["x-b"]);

@@ -1,17 +1,19 @@
 //! One client's connection: which version it speaks, and its life.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::watch;
 
-use super::pace::Paced;
+use super::ServeOptions;
+use super::ending::Ending;
+use super::pace::{Pace, Paced};
 use super::worker::Front;
-use super::{Order, ServeOptions};
 
 /// How the first bytes of HTTP/2 differ from every method of HTTP/1.
 const PREFACE: &[u8] = b"PRI ";
@@ -45,12 +47,7 @@ impl Protocols {
 
     /// Serves one connection to its end; after an order to finish, only what
     /// has begun.
-    pub(super) async fn serve(
-        self: Arc<Self>,
-        stream: Paced,
-        front: Front,
-        mut orders: watch::Receiver<Order>,
-    ) {
+    pub(super) async fn serve(self: Arc<Self>, stream: Paced, front: Front, pace: Arc<Pace>) {
         let http2 = match speaks_http2(&stream).await {
             Ok(http2) => http2,
             Err(error) => {
@@ -63,14 +60,14 @@ impl Protocols {
         let served = if http2 {
             let connection = Box::pin(self.http2.serve_connection(stream, front));
             drop(self);
-            drive(connection, &mut orders, |connection| {
+            drive(connection, &pace.ending, |connection| {
                 connection.graceful_shutdown();
             })
             .await
         } else {
             let connection = Box::pin(self.http1.serve_connection(stream, front).with_upgrades());
             drop(self);
-            drive(connection, &mut orders, |connection| {
+            drive(connection, &pace.ending, |connection| {
                 connection.graceful_shutdown();
             })
             .await
@@ -81,22 +78,29 @@ impl Protocols {
     }
 }
 
-/// Drives a connection to its end, and asks it to finish when the order comes.
+/// Drives a connection to its end, and asks it to finish when it is time.
 async fn drive<C>(
     mut connection: Pin<Box<C>>,
-    orders: &mut watch::Receiver<Order>,
-    finish: impl FnOnce(Pin<&mut C>),
+    ending: &Ending,
+    finish: impl Fn(Pin<&mut C>),
 ) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    tokio::select! {
-        biased;
-        served = connection.as_mut() => return served,
-        _ = orders.wait_for(|order| *order != Order::Serve) => {}
-    }
-    finish(connection.as_mut());
-    connection.await
+    let mut told = false;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+                return Poll::Ready(served);
+            }
+            if told || !ending.is_asked(cx) {
+                return Poll::Pending;
+            }
+            told = true;
+            finish(connection.as_mut());
+        }
+    })
+    .await
 }
 
 /// Looks at the first bytes without taking them.

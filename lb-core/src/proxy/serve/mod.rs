@@ -8,9 +8,11 @@
 //! - [`options`]: what can be set.
 //! - [`worker`]: one thread: accept, serve, stop.
 //! - [`connection`]: one client, HTTP/1.1 or HTTP/2.
+//! - [`ending`]: asks a connection to finish.
 //! - [`pace`]: closes connections that send their head too slowly.
 
 mod connection;
+mod ending;
 mod options;
 mod pace;
 mod worker;

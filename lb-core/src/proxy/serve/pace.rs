@@ -15,6 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::ending::Ending;
+
+/// Parts of an answer up to this size in all are written as one.
+const JOINED_BYTES: usize = 1 << 10;
+
 // All orderings here are relaxed: one thread owns a worker's connections, and
 // the atomics only satisfy the types.
 
@@ -26,6 +31,8 @@ pub(super) struct Pace {
     /// A request was received and nothing written since.
     busy: AtomicBool,
     clock: Arc<AtomicU32>,
+    /// Beside its pace because both are told to the same connection.
+    pub(super) ending: Ending,
 }
 
 impl Pace {
@@ -87,6 +94,13 @@ impl Paces {
         self.connections.len() < most
     }
 
+    /// Every connection is to finish what has begun, and end.
+    pub(super) fn ask_to_finish(&self) {
+        for (pace, _) in &self.connections {
+            pace.ending.ask();
+        }
+    }
+
     /// One second is over: closes what is too slow.
     pub(super) fn tick(&mut self) {
         let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
@@ -112,6 +126,20 @@ impl Paced {
     pub(super) fn begun(&self) {
         self.pace.has_read();
     }
+}
+
+/// All parts as one, where that is little: one piece costs the kernel so much
+/// less than several that the copy pays.
+fn join<'a>(parts: &[io::IoSlice<'_>], joined: &'a mut [u8; JOINED_BYTES]) -> Option<&'a [u8]> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let whole = joined.get_mut(..length)?;
+    let mut rest = &mut *whole;
+    for part in parts {
+        let (start, end) = rest.split_at_mut_checked(part.len())?;
+        start.copy_from_slice(part);
+        rest = end;
+    }
+    Some(whole)
 }
 
 impl AsyncRead for Paced {
@@ -145,7 +173,11 @@ impl AsyncWrite for Paced {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.pace.has_written();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let mut joined = [0; JOINED_BYTES];
+        match join(parts, &mut joined) {
+            Some(whole) => Pin::new(&mut self.stream).poll_write(cx, whole),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, parts),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

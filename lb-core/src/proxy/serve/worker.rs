@@ -73,7 +73,10 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                _ = orders.wait_for(|order| *order != Order::Serve) => return closed,
+                _ = orders.wait_for(|order| *order != Order::Serve) => {
+                    serving.paces.ask_to_finish();
+                    return closed;
+                }
                 _ = seconds.tick() => serving.paces.tick(),
                 accepted = listener.accept(), if room => match accepted {
                     Ok((stream, peer)) => self.serve(stream, peer.ip(), &mut serving),
@@ -103,7 +106,7 @@ impl Worker {
         let connection = serving
             .protocols
             .clone()
-            .serve(stream, front, self.orders.clone());
+            .serve(stream, front, Arc::clone(&pace));
         let open = serving.open.clone();
         let task = tokio::spawn(async move {
             connection.await;

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 
+use super::scratch;
 use super::transport::Transport;
 use crate::proxy::rules::response::{Answer, InvalidAnswer, parse};
 
@@ -101,7 +102,9 @@ impl AnswerReader {
         fields: &mut HeaderMap,
     ) -> Result<Option<Read>, AnswerError> {
         while !self.bytes.is_empty() {
-            let parsed = parse(&self.bytes, method, fields);
+            let parsed = scratch::with_vocabulary(|vocabulary| {
+                parse(&self.bytes, method, fields, vocabulary)
+            });
             let Some(answer) = parsed.map_err(|InvalidAnswer| AnswerError::Invalid)? else {
                 return Ok(None);
             };

@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::proxy::rules::vocabulary::Vocabulary;
+
 /// One read at most. A smaller buffer splits common answers into two reads.
 const READ_BYTES: usize = 32 << 10;
 /// Up to this size a read is stored beside others, without an allocation.
@@ -23,6 +25,12 @@ thread_local! {
     static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static SHELF: RefCell<BytesMut> = RefCell::new(BytesMut::new());
     static WRITE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static VOCABULARY: RefCell<Vocabulary> = const { RefCell::new(Vocabulary::new()) };
+}
+
+/// Lends the names that this thread has read.
+pub(crate) fn with_vocabulary<T>(read: impl FnOnce(&mut Vocabulary) -> T) -> T {
+    VOCABULARY.with_borrow_mut(read)
 }
 
 /// Reads once. The bytes are copied out at their exact size, so that a waiting
