@@ -1,4 +1,4 @@
-//! lb-cache over TLS on a real Redis, with a user of its access control list.
+//! lb-cache over TLS on real servers: Redis with a user of its access control list, and PostgreSQL.
 //! The certificates are made here by openssl: an authority, and a server for 127.0.0.1.
 
 #![allow(
@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use lb_cache::postgres::PostgresTier;
 use lb_cache::redis::{RedisBuilder, RedisTier};
 use lb_cache::tier::{Tier, When};
 use testkit::Program;
+use testkit::postgres::Postgres;
 use testkit::redis::Redis;
 
 /// Certificates in a folder that goes with them.
@@ -195,4 +197,92 @@ async fn the_user_may_do_what_a_tier_does_and_nothing_else() {
     assert_eq!(tier.get("lb:k".into()).await.unwrap(), None);
     assert_eq!(tier.advice().await.unwrap(), Vec::<String>::new());
     assert!(tier.get("another's".into()).await.is_err(), "not its key");
+}
+
+/// Turns TLS on, with statements alone: files that the server writes are its own, and must
+/// be nobody else's.
+async fn turn_on_tls(postgres: &Postgres, certificates: &Certificates) -> tokio_postgres::Client {
+    let (client, connection) =
+        tokio_postgres::connect(&postgres.description(), tokio_postgres::NoTls)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let folder: String = client
+        .query_one("SHOW data_directory", &[])
+        .await
+        .unwrap()
+        .get(0);
+    for name in ["server.crt", "server.key"] {
+        let lines = certificates.read(name);
+        client
+            .batch_execute(&format!(
+                "COPY (SELECT unnest(string_to_array('{lines}', E'\\n'))) TO PROGRAM \
+                 'umask 077 && cat > {folder}/{name}'"
+            ))
+            .await
+            .unwrap();
+    }
+    client
+        .batch_execute("ALTER SYSTEM SET ssl = on")
+        .await
+        .unwrap();
+    client
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_over_tls() {
+    let certificates = Certificates::new();
+    let postgres = Postgres::start().expect("postgres");
+    let server = turn_on_tls(&postgres, &certificates).await;
+    let description = format!(
+        "{} application_name=encrypted connect_timeout=5",
+        postgres.description()
+    );
+    let roots = certificates.read("ca.crt");
+    let tier = PostgresTier::with_tls(&description, 1, roots.as_bytes()).unwrap();
+    let made = async { while tier.create_table().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), made)
+        .await
+        .expect("the server takes up TLS");
+    tier.put("k".into(), "v".into(), None, When::Always)
+        .await
+        .unwrap();
+    assert_eq!(tier.get("k".into()).await.unwrap(), Some("v".into()));
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+        WHERE application_name = 'encrypted'";
+    assert!(
+        server
+            .query_one(encrypted, &[])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+    );
+
+    let foreign = Certificates::new().read("ca.crt");
+    let stranger = PostgresTier::with_tls(&description, 1, foreign.as_bytes()).unwrap();
+    assert!(stranger.get("k".into()).await.is_err(), "another authority");
+    let named = description.replace("127.0.0.1", "localhost");
+    let misnamed = PostgresTier::with_tls(&named, 1, roots.as_bytes()).unwrap();
+    assert!(
+        misnamed.get("k".into()).await.is_err(),
+        "the certificate names another host"
+    );
+    server
+        .batch_execute("ALTER SYSTEM SET ssl = off")
+        .await
+        .unwrap();
+    server
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
+    let plain = PostgresTier::with_tls(&description, 1, roots.as_bytes()).unwrap();
+    let refused = async { while plain.get("k".into()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), refused)
+        .await
+        .expect("no plain connection instead");
+    assert!(PostgresTier::with_tls(&description, 1, b"no certificate").is_err());
 }
