@@ -1,5 +1,7 @@
 //! The metrics of this crate, all in one place.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::{candidates::Candidates, endpoint::EndpointId};
@@ -14,6 +16,9 @@ const PANICKING: &str = "lb_panicking";
 /// Panics of observers that were told an outcome.
 const OBSERVER_PANICS: &str = "lb_observer_panics_total";
 
+/// Panics in turns of background tasks, by what.
+const TURN_PANICS: &str = "lb_turn_panics_total";
+
 /// Describes every metric to the installed recorder; call it once at start.
 pub fn describe() {
     describe_gauge!(ENDPOINTS, Unit::Count, "Members of a pool");
@@ -26,6 +31,7 @@ pub fn describe() {
         OBSERVER_PANICS,
         "Panics of observers; each cost one observation"
     );
+    describe_counter!(TURN_PANICS, "Background turns that panicked, by what");
     crate::breaker::describe();
     crate::health::describe();
     crate::outlier::describe();
@@ -51,8 +57,25 @@ pub(crate) fn membership(pool: &str, candidates: &Candidates) {
         .set(f64::from(u8::from(candidates.is_panicking())));
 }
 
+/// Runs one turn of a background task. A panic of what users brought along (probes,
+/// policies, metrics, logs) costs this turn only.
+pub(crate) fn guarded(what: &'static str, turn: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(turn)).is_err() {
+        let told = || {
+            tracing::error!(what, "a background turn panicked");
+            counter!(TURN_PANICS, "what" => what).increment(1);
+        };
+        // If that panics, too, there is nobody left to tell.
+        drop(catch_unwind(told));
+    }
+}
+
 #[cold]
 pub(crate) fn observer_panicked(endpoint: &EndpointId) {
-    tracing::error!(%endpoint, "an observer panicked");
-    counter!(OBSERVER_PANICS).increment(1);
+    let told = || {
+        tracing::error!(%endpoint, "an observer panicked");
+        counter!(OBSERVER_PANICS).increment(1);
+    };
+    // As in `guarded`.
+    drop(catch_unwind(AssertUnwindSafe(told)));
 }

@@ -4,7 +4,7 @@ use ::redis::cluster::ClusterClientBuilder;
 use ::redis::{Client, ConnectionInfo, RedisResult};
 
 #[derive(Clone, Default)]
-pub(super) struct Tls;
+pub(super) struct Tls {}
 
 impl Tls {
     #[expect(clippy::unused_self, reason = "the other one has something to say")]

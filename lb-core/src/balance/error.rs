@@ -1,30 +1,52 @@
 //! Why a balanced request was not answered by an endpoint.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::affinity::NoLease;
+use crate::error::PickError;
 
 /// Why [`Balance`](super::Balance) answered by itself. The answer carries it as
 /// an extension; its body names the reason and nothing else.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BalanceError {
     /// No endpoint can take the request: 503.
-    #[error("no endpoint is available")]
     NoEndpoint,
     /// The endpoint this session is bound to is gone, and it may go nowhere else: 503.
-    #[error("the endpoint of this session is not available")]
     SessionEndpointDown,
     /// Every endpoint that was tried was busy for too long: 503.
-    #[error("no endpoint became ready in time")]
     NotReady,
+    /// The upstream or its endpoints take no more requests now: 503.
+    Overloaded,
     /// The endpoint's service failed: 502. Its error is the source.
-    #[error("the endpoint failed")]
-    Endpoint(#[source] Arc<dyn Error + Send + Sync>),
+    Endpoint(Arc<dyn Error + Send + Sync>),
+}
+
+impl fmt::Display for BalanceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoEndpoint => "no endpoint is available",
+            Self::SessionEndpointDown => "the endpoint of this session is not available",
+            Self::NotReady => "no endpoint became ready in time",
+            Self::Overloaded => "the endpoints take no more requests now",
+            Self::Endpoint(_) => "the endpoint failed",
+        })
+    }
+}
+
+/// By hand: a derived source is the `Arc`, behind which no error can be told by its type.
+impl Error for BalanceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Endpoint(cause) => Some(&**cause),
+            _ => None,
+        }
+    }
 }
 
 impl BalanceError {
@@ -44,6 +66,7 @@ impl BalanceError {
             Self::NoEndpoint => "no_endpoint",
             Self::SessionEndpointDown => "session_endpoint_down",
             Self::NotReady => "not_ready",
+            Self::Overloaded => "overloaded",
             Self::Endpoint(_) => "endpoint_failed",
         }
     }
@@ -66,6 +89,7 @@ impl BalanceError {
 impl From<NoLease> for BalanceError {
     fn from(reason: NoLease) -> Self {
         match reason {
+            NoLease::Nobody(PickError::Full) => Self::Overloaded,
             NoLease::Nobody(_) => Self::NoEndpoint,
             NoLease::Down | NoLease::Wait(_) => Self::SessionEndpointDown,
         }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -18,11 +18,13 @@ use tower_service::Service;
 use super::service::Shared;
 use super::{BalanceBody, BalanceError};
 use crate::affinity::{NoLease, Session};
+use crate::breaker::{Slot, Use};
 use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::pick::PickCx;
 use crate::pool::Lease;
 use crate::report::take_report_with;
+use crate::retry::record_answer;
 
 /// How often a request that waits for its endpoint looks for it.
 const LOOK: Duration = Duration::from_millis(50);
@@ -57,6 +59,8 @@ struct Choice<S> {
     session: Session,
     chosen: Option<(S, Lease)>,
     tried: Vec<EndpointId>,
+    /// Its place among those that wait for a service to be ready.
+    pending: Option<Slot>,
     /// End of the wait for the endpoint of the session.
     waits_until: Option<Instant>,
 }
@@ -80,6 +84,7 @@ where
                 session,
                 chosen: None,
                 tried: Vec::new(),
+                pending: None,
                 waits_until: None,
             },
             limit: None,
@@ -136,18 +141,33 @@ impl<S> Choice<S> {
         loop {
             let mut wait = LOOK;
             if let Next::Ready = self.choose()? {
-                let Some((service, _)) = &mut self.chosen else {
+                let Some((service, lease)) = &mut self.chosen else {
                     continue;
                 };
                 match service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(())) => {
+                        self.pending = None;
+                        return Poll::Ready(Ok(()));
+                    }
                     Poll::Ready(Err(error)) => {
                         let error = BalanceError::Endpoint(Arc::from(error.into()));
                         limit.set(None);
                         self.leave(Outcome::Failure, error)?;
                         continue;
                     }
-                    Poll::Pending => wait = self.shared.ready_within,
+                    Poll::Pending => {
+                        wait = self.shared.ready_within;
+                        if self.pending.is_none() {
+                            let pool = &self.shared.pool;
+                            self.pending = pool.take_slot(Use::Pending, lease.endpoint());
+                        }
+                        if self.pending.is_none() {
+                            // As many wait as may: nobody's failure.
+                            limit.set(None);
+                            self.leave(Outcome::Cancelled, BalanceError::Overloaded)?;
+                            continue;
+                        }
+                    }
                 }
             }
             if limit.is_none() {
@@ -194,6 +214,7 @@ impl<S> Choice<S> {
 
     /// Gives the chosen endpoint up; `Err` if no other may be tried.
     fn leave(&mut self, outcome: Outcome, why: BalanceError) -> Result<(), BalanceError> {
+        self.pending = None;
         if let Some((_, mut lease)) = self.chosen.take() {
             lease.record(outcome, clock::now());
             self.tried.push(lease.endpoint().id().clone());
@@ -217,6 +238,15 @@ impl<S> Choice<S> {
                 return self.refuse(BalanceError::Endpoint(Arc::from(error)));
             }
         };
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            record_answer(
+                &mut lease,
+                response.status(),
+                response.headers(),
+                clock::now(),
+            );
+        }
+        // Only the first word counts.
         let outcome = Outcome::from_status(response.status());
         lease.settle(outcome, !response.body().is_end_stream(), clock::now);
         self.shared.metrics.answered(response.status());

@@ -23,6 +23,7 @@ use crate::pick::PickCx;
 use crate::pool::{Lease, Pool};
 use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
 use crate::report::take_report;
+use crate::retry::record_answer;
 
 /// Says that another instance has balanced this request already: it is answered
 /// where it arrives, so that no request goes round in circles.
@@ -300,7 +301,7 @@ impl Shared {
         };
         self.metrics.answered(response.status());
         if let Some(lease) = &mut lease {
-            lease.record(Outcome::from_status(response.status()), now);
+            record_answer(lease, response.status(), response.headers(), now);
         }
         if let (Some(lease), Some(session)) = (&lease, &given.session) {
             let headers = response.headers_mut();

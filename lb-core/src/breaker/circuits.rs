@@ -147,17 +147,21 @@ impl Circuits {
     #[cold]
     fn changed(&self, pool: &Pool, endpoint: &Endpoint, to: Circuit, turn: &MutexGuard<'_, ()>) {
         let (name, id) = (pool.name(), endpoint.id());
-        match to {
-            Circuit::Open { times, .. } => {
-                tracing::warn!(pool = name, endpoint = %id, times, "circuit opened");
+        // Who is told may panic: the change itself comes first.
+        let told = || {
+            pool.mark(id, Cause::CircuitOpen, !to.is_closed());
+            match to {
+                Circuit::Open { times, .. } => {
+                    tracing::warn!(pool = name, endpoint = %id, times, "circuit opened");
+                }
+                _ => tracing::info!(pool = name, endpoint = %id, state = to.code(), "circuit"),
             }
-            _ => tracing::info!(pool = name, endpoint = %id, state = to.code(), "circuit changed"),
-        }
-        observe::changed(name, to.code());
-        pool.mark(id, Cause::CircuitOpen, !to.is_closed());
-        let members = pool.endpoints();
-        let open = members.iter().filter(|it| it.stats.has(Cause::CircuitOpen));
-        observe::open(name, open.count());
+            observe::changed(name, to.code());
+            let members = pool.endpoints();
+            let open = members.iter().filter(|it| it.stats.has(Cause::CircuitOpen));
+            observe::open(name, open.count());
+        };
+        crate::observe::guarded("breaker", told);
         self.follow_members(pool, turn);
     }
 

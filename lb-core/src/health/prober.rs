@@ -139,7 +139,8 @@ async fn run(check: Arc<ArcSwap<HealthCheck>>, weak: WeakPool, board: Board) {
             () = tokio::time::sleep_until(next.into()) => {}
             Some(answer) = probes.join_next() => {
                 let Some(pool) = weak.upgrade() else { return };
-                settle(&mut lock(&board), &pool, answer, &check);
+                let turn = || settle(&mut lock(&board), &pool, answer, &check);
+                crate::observe::guarded("health", turn);
             }
         }
     }
@@ -230,12 +231,12 @@ fn settle(
     let answer = match answer {
         Ok(answer) => answer,
         Err(panic) => {
-            tracing::warn!(pool = pool.name(), %panic, "a health probe panicked");
-            observe::probed(pool.name(), "void");
             let mut all = subjects.values_mut();
             if let Some(subject) = all.find(|subject| subject.under_way == Some(panic.id())) {
                 subject.under_way = None;
             }
+            tracing::warn!(pool = pool.name(), %panic, "a health probe panicked");
+            observe::probed(pool.name(), "void");
             return;
         }
     };
@@ -254,7 +255,6 @@ fn settle(
 impl Subject {
     fn fold(&mut self, pool: &Pool, result: Result<(), ProbeError>, check: &HealthCheck) {
         let well = result.is_ok();
-        observe::probed(pool.name(), if well { "well" } else { "failed" });
         let before = self.checked.health;
         self.checked.health = before.after(well, check.thresholds);
         self.checked.probes_total += 1;
@@ -262,13 +262,14 @@ impl Subject {
             self.checked.last_error = Some(error.to_string());
         }
         let up = self.checked.health.is_up();
+        // Also when nothing turned: an earlier life may have left its mark.
+        pool.mark(self.endpoint.id(), Cause::Unhealthy, !up);
         if up != before.is_up() {
             let (endpoint, why) = (self.endpoint.id(), self.checked.last_error.as_deref());
             tracing::info!(pool = pool.name(), %endpoint, up, why, "health changed");
             observe::changed(pool.name(), up);
         }
-        // Also when nothing turned: an earlier life may have left its mark.
-        pool.mark(self.endpoint.id(), Cause::Unhealthy, !up);
+        observe::probed(pool.name(), if well { "well" } else { "failed" });
     }
 }
 

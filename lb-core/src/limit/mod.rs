@@ -25,7 +25,7 @@ mod rate;
 
 pub use concurrency::{
     Aimd, Algorithm, ConcurrencyLimit, ConcurrencyLimitFuture, ConcurrencyLimitLayer, Fixed,
-    Gradient, HeldBody, Sample,
+    Gradient, Permit, Sample,
 };
 pub use rate::{
     Client, Quota, QuotaError, RateLimit, RateLimitFuture, RateLimitLayer, RateLimiter, Verdict,

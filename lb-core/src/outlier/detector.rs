@@ -16,6 +16,7 @@ use super::window::BUCKETS;
 use crate::clock;
 use crate::endpoint::{EndpointId, Observer};
 use crate::error::ConfigError;
+use crate::observe;
 use crate::pool::{Pool, WeakPool};
 
 /// Outlier detection at work. Dropping it ends the detection and takes its
@@ -124,7 +125,7 @@ impl fmt::Debug for OutlierDetector {
 async fn run(ledger: Arc<Ledger>, weak: WeakPool) {
     loop {
         let Some(pool) = weak.upgrade() else { return };
-        ledger.look(&pool, clock::now());
+        observe::guarded("outlier", || ledger.look(&pool, clock::now()));
         drop(pool);
         tokio::time::sleep(ledger.config().interval / BUCKETS).await;
     }

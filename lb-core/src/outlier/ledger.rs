@@ -110,9 +110,9 @@ impl Ledger {
         for (id, subject) in self.subjects.load().iter() {
             let _turn = lock(&self.turn);
             if subject.record().pass(&self.config.load(), now) {
+                pool.mark(id, Cause::Ejected, false);
                 tracing::info!(pool = pool.name(), endpoint = %id, "let back");
                 observe::returned(pool.name());
-                pool.mark(id, Cause::Ejected, false);
             }
         }
     }
@@ -157,9 +157,9 @@ impl Ledger {
             return;
         }
         subject.record().eject(reason, &self.config.load(), now);
+        pool.mark(id, Cause::Ejected, true);
         tracing::warn!(pool = pool.name(), endpoint = %id, reason = reason.code(), "ejected");
         observe::ejected(pool.name(), reason);
-        pool.mark(id, Cause::Ejected, true);
     }
 
     /// Fewer are out than may be, and somebody else is there to take over.

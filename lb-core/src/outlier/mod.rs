@@ -75,4 +75,6 @@ pub use self::{
 pub(crate) use observe::describe;
 
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tests;

@@ -9,9 +9,9 @@ use crate::error::ConfigError;
 use crate::pick::PickCx;
 use crate::pool::{Pool, PoolBuilder};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-fn named(index: u32) -> EndpointId {
+pub(super) fn named(index: u32) -> EndpointId {
     EndpointId::from(format!("e{index}"))
 }
 
@@ -20,7 +20,7 @@ fn members(count: u32) -> Vec<EndpointSpec> {
     (0..count).map(spec).collect()
 }
 
-fn pool_with(count: u32, detection: OutlierDetection) -> Pool {
+pub(super) fn pool_with(count: u32, detection: OutlierDetection) -> Pool {
     let pool = Pool::builder("test").endpoints(members(count));
     pool.outlier(detection).build().unwrap()
 }
@@ -38,7 +38,7 @@ fn unwatched(count: u32) -> Pool {
 }
 
 /// One request at this very endpoint, available or not, that took so long.
-fn answer(pool: &Pool, index: u32, well: bool, took: Duration) {
+pub(super) fn answer(pool: &Pool, index: u32, well: bool, took: Duration) {
     let now = clock::now();
     let began = now.checked_sub(took).unwrap_or(now);
     let cx = PickCx::new(began, 0);
@@ -57,7 +57,7 @@ fn fail(pool: &Pool, index: u32, times: u32) {
     (0..times).for_each(|_| answer(pool, index, false, Duration::ZERO));
 }
 
-fn out(pool: &Pool) -> Vec<String> {
+pub(super) fn out(pool: &Pool) -> Vec<String> {
     let ejected = pool.endpoints().into_iter();
     let ejected = ejected.filter(|endpoint| endpoint.stats().has(Cause::Ejected));
     ejected.map(|endpoint| endpoint.id().to_string()).collect()
@@ -68,7 +68,7 @@ fn watched(pool: &Pool, index: u32) -> Watched {
 }
 
 /// Lets the detector run for so long in paused time.
-async fn pass(time: Duration) {
+pub(super) async fn pass(time: Duration) {
     let step = Duration::from_millis(100);
     for _ in 0..time.as_millis() / step.as_millis() {
         tokio::time::advance(step).await;

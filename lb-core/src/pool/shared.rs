@@ -111,9 +111,10 @@ impl Shared {
     }
 
     fn install(&self, change: &mut Change, snapshot: Snapshot) {
-        observe::membership(&self.name, &snapshot.candidates);
         change.retired.push(self.current.install(snapshot));
         change.retired.retain(|old| Arc::strong_count(old) > 1);
+        // Who is told may panic: the snapshot comes first.
+        observe::membership(&self.name, &self.current.load().candidates);
     }
 
     /// The one request that tries an endpoint whose circuit was open, if this may be it.

@@ -123,5 +123,38 @@ mod tests {
                 prop_assert!(retries == 0 || f64::from(spent) <= allowed, "{spent} of {allowed}");
             }
         }
+
+        /// Retries and hedges of any history, those given back not counted, never exceed
+        /// the share of the requests before them.
+        #[test]
+        fn retries_and_hedges_together_never_exceed_the_budget(
+            ratio in 0.0..1.0_f64,
+            steps in prop::collection::vec((0_u64..200, 0_u32..4, any::<[bool; 4]>()), 1..200),
+        ) {
+            // Longer than any history: what is taken stays taken.
+            let budget = SharedBudget::new(RetryBudget::new(ratio, 3_600 * SECOND, 0.0));
+            let mut now = clock::now();
+            let (mut requests, mut made) = (0_u32, 0_u32);
+            for (pause, arrivals, [hedges, finds_one, fails, finds_another]) in steps {
+                now += Duration::from_millis(pause);
+                (0..arrivals).for_each(|_| budget.deposit(now));
+                requests += arrivals;
+                for (wanted, found) in [(hedges, finds_one), (fails, finds_another)] {
+                    if !wanted || !budget.try_withdraw(now) {
+                        continue;
+                    }
+                    if found {
+                        made += 1;
+                    } else {
+                        budget.give_back(now);
+                    }
+                    let allowed = (ratio * f64::from(requests)).floor();
+                    prop_assert!(f64::from(made) <= allowed, "{made} of {allowed}");
+                }
+            }
+            // And not one less: what was given back can be taken.
+            let left = (0..1_000).filter(|_| budget.try_withdraw(now)).count() as u32;
+            prop_assert_eq!(f64::from(made + left), (ratio * f64::from(requests)).floor());
+        }
     }
 }

@@ -14,7 +14,6 @@ use super::attempt::{Attempt, Link, Step};
 use super::body::ProxyBody;
 use super::error::ProxyError;
 use super::explain::Explanation;
-use super::finish::record;
 use super::handover::Handover;
 use super::route::{RouteIndex, RoutePolicy};
 use super::rules::head::{Client, write_head};
@@ -31,6 +30,7 @@ use crate::endpoint::{EndpointId, Outcome};
 use crate::error::PickError;
 use crate::pick::PickCx;
 use crate::pool::Lease;
+use crate::retry::record_answer;
 
 /// The session of a request that was read before, and where it goes first.
 pub(crate) type Choice = (Session, Option<Lease>);
@@ -194,7 +194,7 @@ where
             return false;
         };
         if let Some(mut lease) = self.attempt.lease.take() {
-            record(&mut lease, status, &self.attempt.fields, clock::now());
+            record_answer(&mut lease, status, &self.attempt.fields, clock::now());
             self.explain_failure(lease.endpoint().id(), ProxyError::Refused);
             self.tried.push(lease.endpoint().id().clone());
         }

@@ -20,7 +20,7 @@ use crate::endpoint::{Endpoint, Outcome};
 use crate::policy::Policy as _;
 use crate::pool::Lease;
 use crate::report::take_report;
-use crate::retry::retry_after;
+use crate::retry::record_answer;
 
 impl<B> Exchange<B>
 where
@@ -143,17 +143,8 @@ where
 fn record_head(lease: &mut Lease, status: StatusCode, fields: &HeaderMap, now: Instant) {
     let outcome = Outcome::from_status(status);
     if outcome.is_failure() {
-        record(lease, status, fields, now);
+        record_answer(lease, status, fields, now);
     } else {
         lease.record_head(outcome, now);
-    }
-}
-
-/// Tells what an answer's head says of its endpoint.
-pub(super) fn record(lease: &mut Lease, status: StatusCode, fields: &HeaderMap, now: Instant) {
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        lease.record_refusal(retry_after(fields), now);
-    } else {
-        lease.record(Outcome::from_status(status), now);
     }
 }

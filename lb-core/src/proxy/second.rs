@@ -11,11 +11,11 @@ use http_body::Body;
 use super::attempt::Step;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::finish::record;
 use super::rules::replay::{Progress, may_replay};
 use super::rules::response::Answer;
 use crate::clock;
 use crate::endpoint::Outcome;
+use crate::retry::record_answer;
 
 impl<B> Exchange<B>
 where
@@ -106,7 +106,7 @@ where
             return false;
         };
         if let Some(mut lease) = self.attempt.lease.take() {
-            record(&mut lease, status, &self.attempt.fields, now);
+            record_answer(&mut lease, status, &self.attempt.fields, now);
         }
         self.explain_failure(&id, ProxyError::Refused);
         self.attempts -= 1;
@@ -160,7 +160,7 @@ where
         match step {
             Ok(Step::Answered(answer, _)) if Outcome::from_status(answer.status).is_failure() => {
                 if let Some(mut lease) = hedge.lease.take() {
-                    record(&mut lease, answer.status, &hedge.fields, clock::now());
+                    record_answer(&mut lease, answer.status, &hedge.fields, clock::now());
                     self.tried.push(lease.endpoint().id().clone());
                 }
                 Poll::Pending

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -36,7 +37,13 @@ use crate::retry::{RetryBudget, RetryOn};
 /// connections and tunnels; dropping the last one ends both.
 #[derive(Clone)]
 pub struct ReverseProxy {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: Pool,
+    /// A request keeps the settings that it began with.
+    current: ArcSwap<Inner>,
 }
 
 /// What every request of a proxy shares.
@@ -86,17 +93,15 @@ impl ReverseProxy {
         let affinity = pool.affinity().cloned().map(Arc::new);
         let (tunnels, metrics) = (Tunnels::default(), Metrics::new(pool.name()));
         let budget = RetryBudget::new(0.2, Duration::from_secs(10), 3.0);
-        Self {
-            inner: Arc::new(Inner {
-                pool,
-                affinity,
-                idle,
-                tunnels,
-                metrics,
-                budget: Arc::new(SharedBudget::new(budget)),
-                config,
-            }),
-        }
+        Self::made_of(Inner {
+            pool,
+            affinity,
+            idle,
+            tunnels,
+            metrics,
+            budget: Arc::new(SharedBudget::new(budget)),
+            config,
+        })
     }
 
     /// What a request may measure. Default: [`Limits::default`].
@@ -153,9 +158,10 @@ impl ReverseProxy {
     /// share it. When nothing is left, a failed attempt is the answer. Default: a
     /// fifth of the requests of the last 10 s, and 3 per second always.
     #[must_use]
-    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
-        Arc::make_mut(&mut self.inner).budget = Arc::new(SharedBudget::new(budget));
-        self
+    pub fn retry_budget(self, budget: RetryBudget) -> Self {
+        let mut inner = Inner::clone(&self.inner());
+        inner.budget = Arc::new(SharedBudget::new(budget));
+        Self::made_of(inner)
     }
 
     /// Other rules for paths below `prefix`, which ends where a segment ends; of
@@ -231,24 +237,24 @@ impl ReverseProxy {
     /// The pool behind it.
     #[must_use]
     pub fn pool(&self) -> &Pool {
-        &self.inner.pool
+        &self.shared.pool
     }
 
     /// Tunnels that are open.
     #[must_use]
     pub fn tunnels(&self) -> usize {
-        self.inner.tunnels.count()
+        self.inner().tunnels.count()
     }
 
     /// Ends every tunnel at once, as a last step of a shutdown.
     pub fn close_tunnels(&self) {
-        self.inner.tunnels.abort();
+        self.inner().tunnels.abort();
     }
 
     /// Closes the unused connections to an endpoint, for example when it was
     /// ejected. Those in use finish.
     pub fn close_idle(&self, endpoint: &Endpoint) {
-        self.inner.idle.close(endpoint.uri());
+        self.inner().idle.close(endpoint.uri());
     }
 
     /// Forwards `request`, which came over a connection from `peer`.
@@ -272,10 +278,11 @@ impl ReverseProxy {
     {
         let method = request.method().clone();
         let now = clock::now();
-        match Exchange::new(&self.inner, request, peer, choice, now) {
+        let inner = self.shared.current.load_full();
+        match Exchange::new(&inner, request, peer, choice, now) {
             Ok(exchange) => ResponseFuture::new(exchange, now),
             Err(refusal) => {
-                self.inner.metrics.refused(refusal);
+                inner.metrics.refused(refusal);
                 ResponseFuture::refused(refusal, method)
             }
         }
@@ -283,7 +290,7 @@ impl ReverseProxy {
 
     /// The address of the client's connection, where it is known.
     pub(crate) fn peer_of(&self, extensions: &Extensions) -> Option<IpAddr> {
-        let peer = match self.inner.config.peer {
+        let peer = match self.inner().config.peer {
             Some(find) => find(extensions),
             None => extensions.get::<PeerAddr>().map(|peer| peer.0),
         };
@@ -292,12 +299,52 @@ impl ReverseProxy {
 
     /// Clients reach this process over TLS.
     pub(crate) fn is_behind_tls(&self) -> bool {
-        self.inner.config.tls
+        self.inner().config.tls
     }
 
-    pub(super) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(&mut Arc::make_mut(&mut self.inner).config);
-        self
+    /// Changes the settings of this proxy and all its clones while it runs; `change` gets
+    /// them as they are. Requests that have begun keep those they began with. Cost: as
+    /// making a proxy.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use lb_core::proxy::Timeouts;
+    ///
+    /// let pool = lb_core::Pool::builder("app").endpoints(["http://127.0.0.1:8001"]).build()?;
+    /// let proxy = pool.reverse_proxy();
+    /// let serving = proxy.clone();
+    /// proxy.reconfigure(|proxy| {
+    ///     let quick = Timeouts::default().per_attempt(Duration::from_secs(2));
+    ///     proxy.timeouts(quick.total(Duration::from_secs(5))).attempts(3)
+    /// });
+    /// # drop(serving);
+    /// # Ok::<(), lb_core::ConfigError>(())
+    /// ```
+    pub fn reconfigure(&self, change: impl FnOnce(Self) -> Self) {
+        // One more handle on a copy of the settings: this proxy itself stays as it is.
+        let changed = change(Self::made_of(Inner::clone(&self.inner())));
+        self.shared
+            .current
+            .store(changed.shared.current.load_full());
+    }
+
+    fn made_of(inner: Inner) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                pool: inner.pool.clone(),
+                current: ArcSwap::from_pointee(inner),
+            }),
+        }
+    }
+
+    fn inner(&self) -> Guard<Arc<Inner>> {
+        self.shared.current.load()
+    }
+
+    pub(super) fn with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut inner = Inner::clone(&self.inner());
+        change(&mut inner.config);
+        Self::made_of(inner)
     }
 }
 
@@ -331,7 +378,7 @@ where
 impl fmt::Debug for ReverseProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReverseProxy")
-            .field("pool", &self.inner.pool)
+            .field("pool", &self.shared.pool)
             .finish_non_exhaustive()
     }
 }

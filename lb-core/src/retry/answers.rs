@@ -58,6 +58,21 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds.into()))
 }
 
+/// Tells what an answer's head says of its endpoint.
+#[cfg(feature = "affinity")]
+pub(crate) fn record_answer(
+    lease: &mut crate::Lease,
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: std::time::Instant,
+) {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        lease.record_refusal(retry_after(headers), now);
+    } else {
+        lease.record(crate::Outcome::from_status(status), now);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,8 @@
 mod answers;
 mod budget;
 
+#[cfg(feature = "affinity")]
+pub(crate) use self::answers::record_answer;
 pub use self::{
     answers::{RetryOn, retry_after},
     budget::RetryBudget,

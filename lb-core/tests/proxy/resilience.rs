@@ -363,3 +363,52 @@ async fn an_endpoint_that_breaks_its_answers_off_is_ejected() {
     until("ejected", || is_ejected(&origins[0])).await;
     assert!(!is_ejected(&origins[1]), "whole answers are no failures");
 }
+
+#[tokio::test]
+async fn settings_change_for_all_clones_while_they_serve() {
+    let origins = [silent(), Origin::saying("ok")];
+    let quick = Timeouts::default().per_attempt(millis(30));
+    let proxy = pool(&urls(&origins)).reverse_proxy().timeouts(quick);
+    let proxy = proxy.attempts(1);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = axum::Router::new().fallback_service(proxy.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut client = Client::connect(address).await;
+    let mut statuses = [client.ask(GET).await.status, client.ask(GET).await.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 504]);
+    proxy.reconfigure(|proxy| proxy.attempts(2));
+    for _ in 0..4 {
+        assert_eq!(client.ask(GET).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn retries_and_hedges_are_paid_from_one_budget() {
+    const REQUESTS: usize = 30;
+    let closes = || Origin::start(|_| Reply::Close(Vec::new()));
+    let all = |share: f64| async move {
+        let origins = [silent(), busy(), closes(), silent(), busy()];
+        let times = Timeouts::default().per_attempt(millis(20));
+        let budget = RetryBudget::new(share, Duration::from_secs(3_600), 0.0);
+        let proxy = pool(&urls(&origins)).reverse_proxy().timeouts(times);
+        let proxy = proxy
+            .retry_budget(budget)
+            .retry_on(RetryOn::gateway_errors());
+        let gateway = serve(proxy.hedge(Hedge::after(millis(5))).attempts(4)).await;
+        for _ in 0..REQUESTS {
+            let status = Client::connect(gateway).await.ask(GET).await.status;
+            assert!((502..=504).contains(&status), "{status}");
+        }
+        seen(&origins)
+    };
+    let within = all(0.2).await;
+    assert!(
+        (REQUESTS..=REQUESTS + REQUESTS / 5).contains(&within),
+        "{within}"
+    );
+    // The control: a budget that cannot be exhausted.
+    let without = all(10.0).await;
+    assert!(without > 2 * REQUESTS, "{without}");
+}

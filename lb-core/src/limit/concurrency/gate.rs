@@ -1,6 +1,6 @@
 //! The gate: permits, a bounded queue in front of them, and the limit that moves.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ pub(super) struct Gate {
     permits: Arc<Semaphore>,
     control: Mutex<Control>,
     waiting: AtomicUsize,
-    max_waiting: usize,
-    max_wait: Duration,
+    max_waiting: AtomicUsize,
+    max_wait_nanos: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -28,9 +28,9 @@ struct Control {
     in_flight: u32,
 }
 
-/// The right to be in flight. Given back on drop.
+/// The right to be in flight, held by the body of an answer. Given back on drop.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub struct Permit {
     gate: Arc<Gate>,
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
@@ -61,13 +61,14 @@ impl Gate {
                 in_flight: 0,
             }),
             waiting: AtomicUsize::new(0),
-            max_waiting,
-            max_wait,
+            max_waiting: AtomicUsize::new(max_waiting),
+            max_wait_nanos: AtomicU64::new(nanos(max_wait)),
         }
     }
 
     pub(super) fn max_wait(&self) -> Duration {
-        self.max_wait
+        // Relaxed: one word; a change counts for those who come later.
+        Duration::from_nanos(self.max_wait_nanos.load(Ordering::Relaxed))
     }
 
     /// The limit as it is now.
@@ -96,7 +97,7 @@ impl Gate {
     pub(super) async fn enter(self: Arc<Self>) -> Result<Permit, Shed> {
         let _place = Place::take(&self).ok_or(Shed::QueueFull)?;
         let acquired = Arc::clone(&self.permits).acquire_owned();
-        match tokio::time::timeout(self.max_wait, acquired).await {
+        match tokio::time::timeout(self.max_wait(), acquired).await {
             Ok(Ok(permit)) => Ok(self.entered(permit)),
             // The semaphore is never closed; if it were, nobody could be let in.
             Ok(Err(_)) | Err(_) => Err(Shed::WaitedTooLong),
@@ -116,6 +117,21 @@ impl Gate {
     fn observe(&self, sample: Sample) {
         let mut control = self.control();
         control.algorithm.observe(sample);
+        self.adjust(&mut control);
+    }
+
+    /// Other rules from now on.
+    pub(super) fn set(&self, algorithm: Box<dyn Algorithm>, waiting: usize, longest: Duration) {
+        // Relaxed: as `max_wait`.
+        self.max_waiting.store(waiting, Ordering::Relaxed);
+        self.max_wait_nanos.store(nanos(longest), Ordering::Relaxed);
+        let mut control = self.control();
+        control.algorithm = algorithm;
+        self.adjust(&mut control);
+    }
+
+    /// As many permits as the limit says.
+    fn adjust(&self, control: &mut Control) {
         let wanted = control.algorithm.limit();
         let issued = control.issued - control.surplus;
         if wanted > issued {
@@ -169,15 +185,21 @@ impl Drop for Permit {
     }
 }
 
+/// Five centuries at most.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A place in the queue, given back on drop.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
     fn take(gate: &'a Gate) -> Option<Self> {
-        // Relaxed: a count that guards no other memory.
+        // Relaxed: counts that guard no other memory.
+        let most = gate.max_waiting.load(Ordering::Relaxed);
         gate.waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-                (waiting < gate.max_waiting).then_some(waiting + 1)
+                (waiting < most).then_some(waiting + 1)
             })
             .is_ok()
             .then(|| Self(&gate.waiting))

@@ -14,9 +14,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::algorithm::Algorithm;
-use super::body::HeldBody;
 use super::gate::{Gate, Permit, Shed};
 use super::observe;
+use crate::body::HeldBody;
 
 /// Limits the services it wraps, all together.
 #[derive(Clone, Debug)]
@@ -30,6 +30,9 @@ pub struct ConcurrencyLimit<S> {
     inner: S,
     gate: Arc<Gate>,
 }
+
+/// A body whose request counts as in flight until it has ended.
+type LimitedBody<B> = HeldBody<B, Option<Permit>>;
 
 type Entering = Pin<Box<dyn Future<Output = Result<Permit, Shed>> + Send>>;
 
@@ -72,6 +75,12 @@ impl ConcurrencyLimitLayer {
         }
     }
 
+    /// Another algorithm and another queue from now on, for all clones. Requests that
+    /// are in stay in; who waits keeps the time it was given.
+    pub fn set(&self, algorithm: impl Algorithm, waiting: usize, longest: Duration) {
+        self.gate.set(Box::new(algorithm), waiting, longest);
+    }
+
     /// The limit as it is now.
     #[must_use]
     pub fn limit(&self) -> u32 {
@@ -109,7 +118,7 @@ where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     ResBody: Body + From<Bytes>,
 {
-    type Response = Response<HeldBody<ResBody>>;
+    type Response = Response<LimitedBody<ResBody>>;
     type Error = S::Error;
     type Future = ConcurrencyLimitFuture<S, Request<ReqBody>>;
 
@@ -146,7 +155,7 @@ where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     ResBody: Body + From<Bytes>,
 {
-    type Output = Result<Response<HeldBody<ResBody>>, S::Error>;
+    type Output = Result<Response<LimitedBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -185,7 +194,7 @@ impl<S: Service<R>, R> fmt::Debug for ConcurrencyLimitFuture<S, R> {
 fn answered<B: Body, E>(
     answer: Result<Response<B>, E>,
     permit: Option<Permit>,
-) -> Result<Response<HeldBody<B>>, E> {
+) -> Result<Response<LimitedBody<B>>, E> {
     if let Some(permit) = &permit {
         permit.answered(
             answer
@@ -205,7 +214,7 @@ fn is_overload(status: StatusCode) -> bool {
     )
 }
 
-fn refusal<B: Body + From<Bytes>>(why: Shed, max_wait: Duration) -> Response<HeldBody<B>> {
+fn refusal<B: Body + From<Bytes>>(why: Shed, max_wait: Duration) -> Response<LimitedBody<B>> {
     observe::shed(why);
     let text = Bytes::from_static(b"{\"error\":\"too many requests at once; try again shortly\"}");
     let mut response = Response::new(HeldBody::new(B::from(text), None));

@@ -36,13 +36,12 @@
 //! handshake is answered, not until it closes.
 
 mod algorithm;
-mod body;
 mod gate;
 mod layer;
 mod observe;
 
 pub use algorithm::{Aimd, Algorithm, Fixed, Gradient, Sample};
-pub use body::HeldBody;
+pub use gate::Permit;
 pub use layer::{ConcurrencyLimit, ConcurrencyLimitFuture, ConcurrencyLimitLayer};
 pub(crate) use observe::describe;
 

@@ -191,3 +191,27 @@ proptest! {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_and_the_queue_can_be_changed_while_requests_run() {
+    let turns = Arc::new(Semaphore::new(0));
+    let layer = ConcurrencyLimitLayer::new(Fixed(1));
+    let service = layer.layer(held_back(&turns));
+    let start = || Box::pin(service.clone().oneshot(request()));
+    let mut running: Vec<_> = (0..4).map(|_| start()).collect();
+    assert!(futures_poll(running[0].as_mut()).is_pending());
+    layer.set(Fixed(2), 1, Duration::from_secs(1));
+    assert!(futures_poll(running[1].as_mut()).is_pending(), "two are in");
+    let mut late = start();
+    assert!(futures_poll(late.as_mut()).is_pending(), "one waits");
+    assert_eq!(
+        (layer.limit(), layer.in_flight(), layer.waiting()),
+        (2, 2, 1)
+    );
+    layer.set(Fixed(1), 0, Duration::ZERO);
+    drop(running.swap_remove(0));
+    assert!(futures_poll(late.as_mut()).is_pending(), "one is one again");
+    let answer = start().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(layer.in_flight(), 1);
+}
