@@ -11,21 +11,15 @@
 //! the code costs when nothing else on the machine disturbs it.
 
 use std::{
-    convert::Infallible,
-    future::{Future, Ready, ready},
     hint::black_box,
-    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
-use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main,
-    measurement::{Measurement, ValueFormatter, WallTime},
+use benches::{
+    cpu::{ThreadCpu, quickest},
+    echo::{Echo, call},
 };
-use http::{Request, Response};
-use http_body_util::Empty;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use lb_core::{
     EndpointSpec, Outcome, PickCx, Pool,
     balance::Balance,
@@ -34,47 +28,8 @@ use lb_core::{
         ResourceBased, RoundRobin, WeightedRoundRobin,
     },
 };
-use rustix::time::{ClockId, clock_gettime};
-use tower_service::Service;
 
 const SIZES: [usize; 5] = [3, 10, 100, 1_000, 10_000];
-
-/// CPU time of the calling thread.
-struct ThreadCpu;
-
-fn cpu() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
-}
-
-impl Measurement for ThreadCpu {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        cpu()
-    }
-
-    fn end(&self, start: Duration) -> Duration {
-        cpu().saturating_sub(start)
-    }
-
-    fn add(&self, a: &Duration, b: &Duration) -> Duration {
-        *a + *b
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        value.as_nanos() as f64
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
-}
 
 fn now() -> Instant {
     #[expect(
@@ -116,23 +71,7 @@ fn policies() -> Vec<(&'static str, PolicyConfig)> {
     ]
 }
 
-/// The quickest batch, scaled to all iterations.
-fn quickest(iterations: u64, mut work: impl FnMut()) -> Duration {
-    const BATCH: u64 = 2_000;
-    let batch = iterations.clamp(1, BATCH);
-    let one = |_| {
-        let begin = cpu();
-        for _ in 0..batch {
-            work();
-        }
-        cpu().saturating_sub(begin)
-    };
-    let best = (0..iterations.div_ceil(batch)).map(one).min();
-    best.unwrap_or_default()
-        .mul_f64(iterations as f64 / batch as f64)
-}
-
-/// The same on each of several threads; the mean of all.
+/// Work on each of several threads; the mean of all.
 fn on_threads(threads: usize, iterations: u64, work: impl Fn() + Sync) -> Duration {
     let spent: Duration = std::thread::scope(|scope| {
         let all: Vec<_> = (0..threads)
@@ -197,32 +136,6 @@ fn records(criterion: &mut Criterion<ThreadCpu>) {
     group.finish();
 }
 
-/// Answers at once.
-#[derive(Clone)]
-struct Echo;
-
-impl Service<Request<Empty<Bytes>>> for Echo {
-    type Response = Response<Empty<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _request: Request<Empty<Bytes>>) -> Self::Future {
-        ready(Ok(Response::new(Empty::new())))
-    }
-}
-
-/// One request from beginning to end.
-fn call<S: Service<Request<Empty<Bytes>>>>(service: &mut S) {
-    let mut cx = Context::from_waker(Waker::noop());
-    while service.poll_ready(&mut cx).is_pending() {}
-    let mut answer = std::pin::pin!(service.call(black_box(Request::new(Empty::new()))));
-    assert!(black_box(answer.as_mut().poll(&mut cx)).is_ready());
-}
-
 fn layers(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("layer");
     owned(&mut group, "echo", 1, || call(&mut Echo));
@@ -250,9 +163,9 @@ fn layers(criterion: &mut Criterion<ThreadCpu>) {
 #[cfg(feature = "peers")]
 mod peers {
     use super::{
-        BenchmarkId, Bytes, Criterion, Duration, Echo, Empty, Request, SIZES, Service, ThreadCpu,
-        black_box, call, case, cpu, owned,
+        BenchmarkId, Criterion, Duration, Echo, SIZES, ThreadCpu, black_box, call, case, owned,
     };
+    use benches::{cpu::now as cpu, echo::Asked};
     use pingora_load_balancing::{
         LoadBalancer,
         selection::{Consistent, RoundRobin},
@@ -264,8 +177,6 @@ mod peers {
         discover::ServiceList,
         load::{CompleteOnResponse, PeakEwma, PendingRequests},
     };
-
-    type Asked = Request<Empty<Bytes>>;
 
     fn in_flight(n: usize) -> Balance<ServiceList<Vec<PendingRequests<Echo>>>, Asked> {
         let one = |_| PendingRequests::new(Echo, CompleteOnResponse::default());

@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What several benches share: a clock that counts one thread's work, and the smallest service.
+//!
+//! - [`cpu`]: CPU time of a thread as criterion's measurement, and the quickest of many batches.
+//! - [`echo`]: a service that answers at once, and one call of any service from beginning to end.
+//!
+//! ```
+//! let spent = benches::cpu::quickest(1_000, || benches::echo::call(&mut benches::echo::Echo));
+//! assert!(spent.as_secs() < 1);
+//! ```
+
+pub mod cpu;
+pub mod echo;

@@ -98,21 +98,22 @@ fn pool() -> Pool {
     builder.build().expect("a pool")
 }
 
-/// Two are hyper's own: the next read buffer and its shared handle.
+/// The exchange itself, which is boxed so that idle connections stay small.
 #[test]
-fn a_get_costs_two_allocations_and_a_bit() {
+fn a_get_costs_one_allocation() {
     let pool = Pool::builder("count")
         .endpoints([origin(), origin()])
         .build()
         .expect("a pool");
     let request = "GET /s HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n";
     let cost = per_request(&pool.reverse_proxy(), request);
-    assert!(cost < 2.1, "{cost}");
+    assert!(cost < 1.1, "{cost}");
 }
 
-/// One more for hyper's channel of body pieces.
+/// Three more are hyper's own: its channel of body pieces, and the next read buffer with its
+/// shared handle, because the body still holds the last one.
 #[test]
-fn a_post_of_a_kilobyte_costs_three() {
+fn a_post_of_a_kilobyte_costs_four() {
     let body = "x".repeat(1 << 10);
     let request = format!("POST /s HTTP/1.1\r\nHost: h\r\nContent-Length: 1024\r\n\r\n{body}");
     let pool = Pool::builder("count")
@@ -120,12 +121,12 @@ fn a_post_of_a_kilobyte_costs_three() {
         .build()
         .expect("a pool");
     let cost = per_request(&pool.reverse_proxy(), &request);
-    assert!(cost < 3.1, "{cost}");
+    assert!(cost < 4.1, "{cost}");
 }
 
-/// One more for the name that the cookie holds.
+/// Opened tokens are remembered.
 #[test]
-fn a_bound_get_costs_three() {
+fn a_bound_get_costs_no_more() {
     let pool = pool();
     let home = &pool.endpoints()[0];
     let affinity = pool.affinity().expect("it was configured");
@@ -141,7 +142,7 @@ fn a_bound_get_costs_three() {
         .to_owned();
     let request = format!("GET /s HTTP/1.1\r\nHost: h\r\nCookie: {cookie}\r\n\r\n");
     let cost = per_request(&pool.reverse_proxy(), &request);
-    assert!(cost < 3.1, "{cost}");
+    assert!(cost < 1.1, "{cost}");
     assert_eq!(
         pool.endpoints()[1].stats().picks_total(),
         0,

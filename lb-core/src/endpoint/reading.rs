@@ -17,6 +17,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use http::HeaderValue;
 
 use crate::{
     endpoint::{peak_ewma::Fade, stamped::Moment},
@@ -25,6 +26,8 @@ use crate::{
 
 /// Reports older than this are not believed any more.
 const EXPIRY: Duration = Duration::from_secs(60);
+/// The same words within this time are the same report.
+const REPEATED: Duration = Duration::from_millis(100);
 /// Figures are smoothed over this time (to 37 %) ...
 const SMOOTH: Fade = Fade::within(Duration::from_secs(3));
 /// ... but one report never counts for more than this share.
@@ -52,6 +55,8 @@ pub(crate) struct Reading {
     smooth_work: AtomicU32,
     /// As it came, for status.
     report: ArcSwapOption<LoadReport>,
+    /// The header that it came in, and when.
+    words: ArcSwapOption<(Moment, HeaderValue)>,
 }
 
 impl Reading {
@@ -62,7 +67,24 @@ impl Reading {
             unknown_work: AtomicU64::new(f64::NAN.to_bits()),
             smooth_work: AtomicU32::new(f32::NAN.to_bits()),
             report: ArcSwapOption::empty(),
+            words: ArcSwapOption::empty(),
         }
+    }
+
+    /// Whether these are the words of the last report, a moment later: instances write
+    /// a report ten times a second and send it with every answer in between.
+    pub(crate) fn is_repeated(&self, words: &HeaderValue, now: Moment) -> bool {
+        let last = self.words.load();
+        let Some((at, last)) = last.as_deref() else {
+            return false;
+        };
+        let age = Duration::from_nanos(now.nanos().saturating_sub(at.nanos()));
+        age < REPEATED && last == words
+    }
+
+    /// Keeps the words of a report that was taken in.
+    pub(crate) fn keep_words(&self, words: HeaderValue, now: Moment) {
+        self.words.store(Some(Arc::new((now, words))));
     }
 
     /// Takes a report in; `own` is what was sent there from here: requests in

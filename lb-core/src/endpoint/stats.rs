@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderValue;
 use tokio::sync::Notify;
 
 use crate::{
@@ -303,6 +304,23 @@ impl Stats {
         self.accepted
             .update(tick, |old| remembered(old, tick) + 1.0);
         self.fleet.accept(tick);
+    }
+
+    /// Takes in the load report in this header, read by `read` unless it is the last one
+    /// once more.
+    pub(crate) fn report_words<E>(
+        &self,
+        words: &HeaderValue,
+        now: Instant,
+        read: impl FnOnce() -> Result<LoadReport, E>,
+    ) -> Result<(), E> {
+        let moment = self.fleet.moment(now);
+        if self.reading.is_repeated(words, moment) {
+            return Ok(());
+        }
+        self.report(&read()?, now);
+        self.reading.keep_words(words.clone(), moment);
+        Ok(())
     }
 
     /// Takes in a load report.

@@ -28,14 +28,15 @@ pub(crate) fn take_report_with(
     fields: &mut HeaderMap,
     clock: impl FnOnce() -> Instant,
 ) {
-    if !fields.contains_key(&HEADER) && !fields.contains_key(&BINARY) {
-        return;
+    if let Some(words) = fields.get(&HEADER) {
+        let read = || LoadReport::from_headers(fields).map(Option::unwrap_or_default);
+        let stats = lease.endpoint().stats();
+        if let Err(why) = stats.report_words(words, clock(), read) {
+            refused(lease.endpoint().id(), why);
+        }
+        fields.remove(&HEADER);
     }
-    match LoadReport::from_headers(fields) {
-        Ok(Some(report)) => lease.report(&report, clock()),
-        Ok(None) => {}
-        Err(why) => refused(lease.endpoint().id(), why),
+    if fields.contains_key(&BINARY) {
+        fields.remove(&BINARY);
     }
-    fields.remove(&HEADER);
-    fields.remove(&BINARY);
 }
