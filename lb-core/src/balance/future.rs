@@ -23,7 +23,6 @@ use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::pick::PickCx;
 use crate::pool::Lease;
-use crate::report::take_report_with;
 use crate::retry::record_answer;
 
 /// How often a request that waits for its endpoint looks for it.
@@ -251,7 +250,7 @@ impl<S> Choice<S> {
         lease.settle(outcome, !response.body().is_end_stream(), clock::now);
         self.shared.metrics.answered(response.status());
         let headers = response.headers_mut();
-        take_report_with(&lease, headers, clock::now);
+        lease.take_report(headers, clock::now);
         let affinity = self.shared.pool.affinity();
         self.session
             .write(affinity, lease.endpoint(), false, headers);

@@ -22,7 +22,6 @@ use crate::endpoint::{EndpointId, Outcome};
 use crate::pick::PickCx;
 use crate::pool::{Lease, Pool};
 use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
-use crate::report::take_report;
 use crate::retry::record_answer;
 
 /// Says that another instance has balanced this request already: it is answered
@@ -305,7 +304,7 @@ impl Shared {
         }
         if let (Some(lease), Some(session)) = (&lease, &given.session) {
             let headers = response.headers_mut();
-            take_report(lease, headers, now);
+            lease.take_report(headers, || now);
             let affinity = self.proxy.pool().affinity();
             let tls = self.proxy.is_behind_tls();
             session.write(affinity, lease.endpoint(), tls, headers);

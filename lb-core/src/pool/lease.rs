@@ -114,14 +114,8 @@ impl Lease {
     /// to know the time: the policy, an observer, a shadow, whoever fails. Of
     /// other requests one in eight is timed, for status. With `streams` unset
     /// the answer has ended with its head, and this lease is dropped at once.
-    #[cfg(feature = "affinity")]
     #[inline]
-    pub(crate) fn settle(
-        &mut self,
-        outcome: Outcome,
-        streams: bool,
-        clock: impl FnOnce() -> Instant,
-    ) {
+    pub fn settle(&mut self, outcome: Outcome, streams: bool, clock: impl FnOnce() -> Instant) {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }

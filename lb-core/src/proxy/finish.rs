@@ -19,7 +19,6 @@ use crate::clock;
 use crate::endpoint::{Endpoint, Outcome};
 use crate::policy::Policy as _;
 use crate::pool::Lease;
-use crate::report::take_report;
 use crate::retry::record_answer;
 
 impl<B> Exchange<B>
@@ -49,7 +48,7 @@ where
         }
         strip(&mut fields, answer, self.plan.te_trailers);
         if answer.report {
-            take_report(&lease, &mut fields, now);
+            lease.take_report(&mut fields, || now);
         }
         self.bind(lease.endpoint(), &mut fields);
         let body = self.body(answer, rest, connection, lease, now);
@@ -122,7 +121,7 @@ where
             .answered(StatusCode::SWITCHING_PROTOCOLS, after);
         let mut response = Response::new(ProxyBody::whole(Bytes::new(), None));
         let mut fields = std::mem::take(&mut self.attempt.fields);
-        take_report(&lease, &mut fields, now);
+        lease.take_report(&mut fields, || now);
         self.bind(lease.endpoint(), &mut fields);
         *response.headers_mut() = fields;
         *response.status_mut() = handover.answer(response.headers_mut());

@@ -34,7 +34,6 @@ mod host;
 mod json;
 mod layer;
 mod observe;
-#[cfg(feature = "affinity")]
 mod take;
 mod text;
 
@@ -45,10 +44,8 @@ pub use self::gauges::Running;
 pub use self::host::HostSampler;
 pub use self::layer::{ReportLayer, Reporting, ReportingFuture};
 pub(crate) use self::observe::{describe, refused};
-#[cfg(feature = "affinity")]
-pub(crate) use self::take::take_report_with;
 #[cfg(feature = "proxy")]
-pub(crate) use self::take::{is_report, take_report};
+pub(crate) use self::take::is_report;
 pub use self::text::{HEADER, ReportError};
 
 /// One load report.

@@ -16,27 +16,23 @@ pub(crate) fn is_report(name: &HeaderName) -> bool {
     *name == HEADER || *name == BINARY
 }
 
-/// Feeds the endpoint's statistics; clients never see the report.
-#[cfg(feature = "proxy")]
-pub(crate) fn take_report(lease: &Lease, fields: &mut HeaderMap, now: Instant) {
-    take_report_with(lease, fields, || now);
-}
-
-/// The same; reads the clock only if there is a report.
-pub(crate) fn take_report_with(
-    lease: &Lease,
-    fields: &mut HeaderMap,
-    clock: impl FnOnce() -> Instant,
-) {
-    if let Some(words) = fields.get(&HEADER) {
-        let read = || LoadReport::from_headers(fields).map(Option::unwrap_or_default);
-        let stats = lease.endpoint().stats();
-        if let Err(why) = stats.report_words(words, clock(), read) {
-            refused(lease.endpoint().id(), why);
+impl Lease {
+    /// Takes the load report out of an answer's head: the endpoint's statistics learn from
+    /// it, the client never sees it. The clock is read only if there is one. A report that
+    /// comes in the same words within 100 ms is the same report and is not read again.
+    ///
+    /// Record the outcome first: work that this answer accepted is in its report.
+    pub fn take_report(&self, fields: &mut HeaderMap, clock: impl FnOnce() -> Instant) {
+        if let Some(words) = fields.get(&HEADER) {
+            let read = || LoadReport::from_headers(fields).map(Option::unwrap_or_default);
+            let stats = self.endpoint().stats();
+            if let Err(why) = stats.report_words(words, clock(), read) {
+                refused(self.endpoint().id(), why);
+            }
+            fields.remove(&HEADER);
         }
-        fields.remove(&HEADER);
-    }
-    if fields.contains_key(&BINARY) {
-        fields.remove(&BINARY);
+        if fields.contains_key(&BINARY) {
+            fields.remove(&BINARY);
+        }
     }
 }
