@@ -124,7 +124,7 @@ impl TierError {
 }
 
 /// One answer per key out of one answer for all.
-#[cfg(any(feature = "postgres", feature = "redb", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "redb"))]
 pub(crate) fn one_each(all: Result<Vec<Option<Bytes>>, TierError>, count: usize) -> Vec<Answer> {
     match all {
         Ok(values) => values.into_iter().map(Ok).collect(),
