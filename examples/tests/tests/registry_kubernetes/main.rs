@@ -217,7 +217,6 @@ async fn random_history(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: failed while its reference counted the slices of another service, not run since"]
 async fn after_any_history_the_set_is_the_one_that_is_there() {
     let first = fastrand::u64(..u64::MAX - 16);
     let histories: Vec<_> = (0..12)
