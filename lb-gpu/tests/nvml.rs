@@ -1,5 +1,7 @@
 //! The NVML probe against a fake `libnvidia-ml.so`, loaded by the real wrapper.
 
+mod support;
+
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -8,8 +10,9 @@ use lb_gpu::probe::{AbsentReason, Fault, Probe, ProbeError};
 use lb_gpu::reading::{
     DeviceFault, DeviceReading, EventKind, Memory, Process, Reading, RecoveryAction, ThrottleReason,
 };
-use lb_gpu::snapshot::{Availability, Freshness, GpuSnapshot};
+use lb_gpu::snapshot::{Availability, Freshness};
 use lb_gpu::{NvmlProbe, Ratio, Sampler, SamplerConfig};
+use support::until;
 
 const GIB: u64 = 1 << 30;
 
@@ -394,16 +397,6 @@ fn quick() -> SamplerConfig {
         .reopen(Duration::from_millis(20), Duration::from_millis(50))
         .build()
         .expect("these settings work")
-}
-
-/// Waits until a published snapshot satisfies `wanted`, at most 20 s.
-async fn until(sampler: &Sampler, wanted: impl Fn(&GpuSnapshot) -> bool) {
-    let mut latest = sampler.subscribe();
-    let seen = latest.wait_for(|snapshot| wanted(snapshot));
-    tokio::time::timeout(Duration::from_secs(20), seen)
-        .await
-        .expect("it happens within 20 s")
-        .expect("the sampler lives");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -1,13 +1,16 @@
 //! The sampler around a fake probe: threads, watchdog, recovery.
 
+mod support;
+
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use lb_gpu::probe::{AbsentReason, Fault, Probe, ProbeError};
 use lb_gpu::reading::{DeviceReading, Reading};
-use lb_gpu::snapshot::{Availability, Freshness, GpuSnapshot};
+use lb_gpu::snapshot::{Availability, Freshness};
 use lb_gpu::{FakeProbe, Sampler, SamplerConfig};
+use support::until;
 
 fn quick() -> SamplerConfig {
     SamplerConfig::builder()
@@ -16,16 +19,6 @@ fn quick() -> SamplerConfig {
         .reopen(Duration::from_millis(20), Duration::from_millis(50))
         .build()
         .expect("these settings work")
-}
-
-/// Waits until a published snapshot satisfies `wanted`, at most 20 s.
-async fn until(sampler: &Sampler, wanted: impl Fn(&GpuSnapshot) -> bool) {
-    let mut latest = sampler.subscribe();
-    let seen = latest.wait_for(|snapshot| wanted(snapshot));
-    tokio::time::timeout(Duration::from_secs(20), seen)
-        .await
-        .expect("it happens within 20 s")
-        .expect("the sampler lives");
 }
 
 #[tokio::test]

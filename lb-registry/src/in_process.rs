@@ -42,6 +42,9 @@ pub(crate) trait Journal: Send + Sync {
 
     /// `false` until it is known what the others hold.
     fn is_ready(&self) -> bool;
+
+    /// `false` while nobody tells what the others change.
+    fn is_followed(&self) -> bool;
 }
 
 pub(crate) type Change<'a> =
@@ -210,6 +213,13 @@ impl InProcess {
     #[cfg(feature = "server")]
     pub(crate) fn is_ready(&self) -> bool {
         self.inner.is_ready()
+    }
+
+    /// `false` while what several stores share cannot be reached: this one may be behind the others.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_followed(&self) -> bool {
+        let journal = self.inner.journal.get();
+        journal.is_none_or(|journal| journal.is_followed())
     }
 
     /// It is known by now what the others hold: whoever watches may know it too.

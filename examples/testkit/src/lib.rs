@@ -13,6 +13,7 @@
 //! | get a Consul agent, an etcd, a Prometheus    | [`consul`], [`etcd`], [`prometheus`] |
 //! | get other people's clients                   | [`clients`], [`kubectl`] |
 //! | keep what was fetched                        | [`cache`], [`debian`] |
+//! | know how much memory a process holds         | [`memory`]  |
 //! | wait for a condition with a deadline         | [`wait`]    |
 //!
 //! ```no_run
@@ -39,6 +40,7 @@ pub mod consul;
 pub mod debian;
 pub mod etcd;
 pub mod kubectl;
+pub mod memory;
 pub mod port;
 pub mod postgres;
 pub mod program;

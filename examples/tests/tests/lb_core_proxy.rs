@@ -21,6 +21,7 @@ use corpus::{Case, Expect, cases};
 use futures_util::{SinkExt as _, StreamExt as _};
 use lb_core::Pool;
 use lb_core::proxy::{GatewayServer, ServeOptions, Timeouts, serve_gateway};
+use testkit::memory::resident_bytes;
 use testkit::{Program, Ready, Server, port};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -231,21 +232,6 @@ fn what_nginx_and_haproxy_both_refuse_is_refused_here() {
 
 // === large transfers ===
 
-/// Bytes of memory this process holds.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        << 10
-}
-
 /// Takes any body, counts it, and sends a GiB for every GET.
 fn mass_origin(received: Arc<AtomicU64>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -303,7 +289,7 @@ fn a_gibibyte_passes_in_both_directions_with_flat_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sparse");
     File::create(&path).unwrap().set_len(GIB).unwrap();
-    let before = resident();
+    let before = resident_bytes(std::process::id());
     let down = curl(&[
         "-o",
         "/dev/null",
@@ -315,7 +301,7 @@ fn a_gibibyte_passes_in_both_directions_with_flat_memory() {
     let up = curl(&["-T", path.to_str().unwrap(), "-w", "%{http_code}", &url]);
     assert_eq!(up, "201");
     assert_eq!(received.load(Ordering::SeqCst), GIB);
-    let grown = resident().saturating_sub(before);
+    let grown = resident_bytes(std::process::id()).saturating_sub(before);
     assert!(grown < 16 << 20, "grew by {grown} bytes");
 }
 

@@ -83,6 +83,14 @@ impl Replica {
         answer.headers["x-consul-index"].clone()
     }
 
+    /// Whether it says that it knows a leader: in the header of an answer, and when asked.
+    fn knows_a_leader(&self) -> [bool; 2] {
+        let health = http::send(self.port, "GET", "/v1/health/service/web", &[], "");
+        let leader = http::send(self.port, "GET", "/v1/status/leader", &[], "");
+        let header = &health.headers["x-consul-knownleader"];
+        [header == "true", leader.json() != ""]
+    }
+
     fn has(&self, ids: &[&str]) -> bool {
         self.web("?passing") == (200, ids.iter().map(|id| (*id).to_owned()).collect())
     }
@@ -104,6 +112,11 @@ fn registration(id: &str, ttl: &str) -> String {
 }
 
 const REGISTER: &str = "/v1/agent/service/register";
+
+fn all_know_a_leader(replicas: &[Replica], known: bool) -> bool {
+    let mut replicas = replicas.iter();
+    replicas.all(|replica| wait::until(SOON, || replica.knows_a_leader() == [known; 2]))
+}
 
 fn all_have(replicas: &[Replica], ids: &[&str], within: Duration) -> bool {
     wait::until(within, || replicas.iter().all(|replica| replica.has(ids)))
@@ -237,8 +250,11 @@ fn an_etcd_that_restarts_loses_nobody_even_without_its_data() {
     assert_eq!(replicas[1].put(REGISTER, &registration("b", "4s")), 500);
     assert_eq!(replicas[2].put("/v1/agent/check/pass/service:a", ""), 200);
     assert!(all_have(&replicas, &["a"], Duration::ZERO));
+    // Who asks is told that the answer may be old.
+    assert!(all_know_a_leader(&replicas, false));
     etcd.restart(0).expect("it starts again");
     assert!(all_have(&replicas, &["a"], Duration::ZERO));
+    assert!(all_know_a_leader(&replicas, true));
     assert!(wait::until(SOON, || replicas[1]
         .put(REGISTER, &registration("b", "60s"))
         == 200));

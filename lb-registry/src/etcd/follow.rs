@@ -1,6 +1,7 @@
 //! The task that follows etcd.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -30,12 +31,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let trouble = match shared.list().await {
             Ok(revision) => {
                 failures = 0;
-                observe::shared_connected(true);
+                shared.is_followed_now(true);
                 shared.follow(revision).await
             }
             Err(trouble) => trouble,
         };
-        observe::shared_connected(false);
+        shared.is_followed_now(false);
         tracing::warn!(
             error = &trouble as &dyn std::error::Error,
             "what is shared cannot be followed"
@@ -47,6 +48,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 impl Shared {
+    fn is_followed_now(&self, is: bool) {
+        // Relaxed: a fact by itself.
+        self.followed.store(is, Ordering::Relaxed);
+        observe::shared_connected(is);
+    }
+
     async fn list(&self) -> Result<u64, Trouble> {
         let listed = self.client.list(&self.prefix).await?;
         let revision = listed.header.revision;

@@ -54,6 +54,7 @@ mod write;
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -95,6 +96,8 @@ struct Shared {
     state: Mutex<State>,
     /// Up to which revision the store has followed; zero before the first list.
     applied: watch::Sender<u64>,
+    /// Changes of the others arrive.
+    followed: AtomicBool,
     renewals: Renewals,
 }
 
@@ -147,6 +150,7 @@ impl Etcd {
             store: store.downgrade(),
             state: Mutex::default(),
             applied: watch::Sender::new(0),
+            followed: AtomicBool::new(false),
             renewals: Renewals::default(),
         });
         if !store.set_journal(Arc::clone(&shared) as _) {

@@ -1,6 +1,7 @@
 //! Making changes: a transaction for each, tried anew when another one came first.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -38,6 +39,11 @@ impl Journal for Shared {
 
     fn is_ready(&self) -> bool {
         *self.applied.borrow() > 0
+    }
+
+    fn is_followed(&self) -> bool {
+        // Relaxed: a fact by itself.
+        self.followed.load(Ordering::Relaxed)
     }
 }
 

@@ -184,7 +184,11 @@ impl EmbeddedServer {
             query,
             body,
         };
-        call.dispatch(resource).await
+        let reply = call.dispatch(resource).await?;
+        Ok(match self.shared.store.is_followed() {
+            true => reply,
+            false => reply.without_leader(),
+        })
     }
 }
 

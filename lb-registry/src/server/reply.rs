@@ -9,6 +9,8 @@ use super::query::{Consistency, Query};
 use crate::catalog::CatalogError;
 use crate::in_process::WriteError;
 
+const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
+
 /// An answer before it becomes HTTP.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -83,8 +85,20 @@ impl Reply {
             HeaderName::from_static("x-consul-index"),
             &index.to_string(),
         )
-        .header(HeaderName::from_static("x-consul-knownleader"), "true")
+        .header(KNOWN_LEADER, "true")
         .header(HeaderName::from_static("x-consul-lastcontact"), "0")
+    }
+
+    /// Takes back that there is a leader: the answer may be behind what other replicas know.
+    pub(super) fn without_leader(mut self) -> Self {
+        let told = self
+            .headers
+            .iter_mut()
+            .find(|(name, _)| *name == KNOWN_LEADER);
+        if let Some((_, value)) = told {
+            *value = HeaderValue::from_static("false");
+        }
+        self
     }
 
     pub(super) fn consistency(self, consistency: Consistency) -> Self {

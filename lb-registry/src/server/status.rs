@@ -11,6 +11,7 @@ impl Call {
     pub(super) fn status(&self, resource: Status) -> Reply {
         let leader = format!("{}:8300", self.shared.node.address);
         match resource {
+            Status::Leader if !self.store().is_followed() => Reply::json(&""),
             Status::Leader => Reply::json(&leader),
             Status::Peers => Reply::json(&[leader]),
             Status::Alive => Reply::json(&json!({"status": "healthy"})),
