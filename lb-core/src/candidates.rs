@@ -20,6 +20,18 @@ pub(crate) struct Entry {
     pub(crate) room: u32,
 }
 
+impl Entry {
+    /// A count relative to the weight.
+    #[inline]
+    pub(crate) fn by_weight(&self, count: u32) -> f64 {
+        match self.weight {
+            // No need to divide.
+            1 => f64::from(count),
+            weight => f64::from(count) / f64::from(weight),
+        }
+    }
+}
+
 /// How a group of endpoints behaves as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Rules {
@@ -141,7 +153,7 @@ impl Candidates {
     #[inline]
     pub(crate) fn moment(&self, cx: &PickCx<'_>) -> Moment {
         match &*self.entries {
-            [first, ..] => first.stats.fleet().moment(cx.now),
+            [first, ..] => first.stats.fleet().moment(cx.now()),
             [] => Moment::at(Duration::ZERO),
         }
     }
@@ -169,11 +181,7 @@ impl Candidates {
     /// A count relative to the weight of the endpoint at `index`.
     #[inline]
     pub(crate) fn by_weight(&self, count: u32, index: usize) -> f64 {
-        match self.entries[index].weight {
-            // No need to divide.
-            1 => f64::from(count),
-            weight => f64::from(count) / f64::from(weight),
-        }
+        self.entries[index].by_weight(count)
     }
 
     /// All available endpoints have one weight.
@@ -192,14 +200,14 @@ impl Candidates {
     #[must_use]
     #[inline]
     pub fn admits(&self, index: usize, cx: &PickCx<'_>) -> bool {
-        self.admits_cold(index, cx) && self.warm_enough(index, cx.now, cx.random)
+        self.admits_cold(index, cx) && self.warm_enough(index, cx, cx.random)
     }
 
     /// As [`admits`](Self::admits), but slow start draws lots by the request's
     /// key, so that a key moves to a new endpoint once and stays there.
     #[inline]
     pub(crate) fn admits_key(&self, index: usize, cx: &PickCx<'_>) -> bool {
-        self.admits_cold(index, cx) && self.warm_enough(index, cx.now, cx.key())
+        self.admits_cold(index, cx) && self.warm_enough(index, cx, cx.key())
     }
 
     /// As [`admits`](Self::admits) without slow start.
@@ -207,7 +215,7 @@ impl Candidates {
     pub(crate) fn admits_cold(&self, index: usize, cx: &PickCx<'_>) -> bool {
         let entry = &self.entries[index];
         entry.weight > 0
-            && entry.stats.is_open(self.mask, entry.room)
+            && entry.stats.room_left(self.mask, entry.room).is_some()
             && (cx.tried.is_empty() || !cx.tried.iter().any(|id| id.is(entry.endpoint.id())))
     }
 
@@ -218,7 +226,7 @@ impl Candidates {
         Gate {
             candidates: self,
             cx,
-            open: cx.tried.is_empty() && self.warm_from.is_none_or(|warm| cx.now >= warm),
+            open: cx.tried.is_empty() && self.warm_from.is_none_or(|warm| cx.now() >= warm),
         }
     }
 
@@ -237,11 +245,11 @@ impl Candidates {
 
     /// A new endpoint takes part in a growing share of all picks.
     #[inline]
-    fn warm_enough(&self, index: usize, now: Instant, lot: u64) -> bool {
-        if self.warm_from.is_none_or(|warm| now >= warm) {
+    fn warm_enough(&self, index: usize, cx: &PickCx<'_>, lot: u64) -> bool {
+        if self.warm_from.is_none_or(|warm| cx.now() >= warm) {
             return true;
         }
-        self.warmth(index, now) * f64::from(u32::MAX) >= f64::from(draw_lot(lot, index))
+        self.warmth(index, cx.now()) * f64::from(u32::MAX) >= f64::from(draw_lot(lot, index))
     }
 
     /// Share of its traffic that a new endpoint is ready for: 0.1 to 1.
@@ -285,6 +293,14 @@ impl Candidates {
     }
 }
 
+/// An endpoint that may take the request, as one look saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) index: usize,
+    pub(crate) entry: &'a Entry,
+    pub(crate) in_flight: u32,
+}
+
 /// Who may take one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gate<'a> {
@@ -294,15 +310,30 @@ pub(crate) struct Gate<'a> {
     open: bool,
 }
 
-impl Gate<'_> {
+impl<'a> Gate<'a> {
+    /// The available endpoint at `index`, if it may take the request.
+    #[inline]
+    pub(crate) fn see(&self, index: usize) -> Option<Seen<'a>> {
+        let entry = self.candidates.entries.get(index)?;
+        let in_flight = entry.stats.room_left(self.candidates.mask, entry.room)?;
+        (self.open || self.look(index)).then_some(Seen {
+            index,
+            entry,
+            in_flight,
+        })
+    }
+
     /// Whether the available endpoint at `index` may take the request.
     #[inline]
     pub(crate) fn admits(&self, index: usize) -> bool {
-        let Some(entry) = self.candidates.entries.get(index) else {
-            return false;
-        };
-        entry.stats.is_open(self.candidates.mask, entry.room)
-            && (self.open || self.candidates.admits(index, self.cx))
+        self.see(index).is_some()
+    }
+
+    /// Something may stand against this one request.
+    #[cold]
+    #[inline(never)]
+    fn look(&self, index: usize) -> bool {
+        self.candidates.admits(index, self.cx)
     }
 }
 

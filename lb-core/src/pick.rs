@@ -24,7 +24,7 @@ use crate::{candidates::Candidates, endpoint::EndpointId};
 /// What one pick depends on besides the endpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct PickCx<'a> {
-    pub(crate) now: Instant,
+    time: Time,
     pub(crate) random: u64,
     pub(crate) hash: Option<u64>,
     pub(crate) tried: &'a [EndpointId],
@@ -32,12 +32,32 @@ pub struct PickCx<'a> {
     pub(crate) peeking: bool,
 }
 
+/// When the pick is.
+#[derive(Clone, Copy, Debug)]
+enum Time {
+    At(Instant),
+    /// Whoever needs to know asks this clock. Most picks do not.
+    By(fn() -> Instant),
+}
+
 impl<'a> PickCx<'a> {
     /// A pick at `now`, with 64 random bits.
     #[must_use]
+    #[inline]
     pub fn new(now: Instant, random: u64) -> Self {
+        Self::with_time(Time::At(now), random)
+    }
+
+    /// A pick that is not timed unless somebody asks for the time.
+    #[inline]
+    pub(crate) fn untimed(clock: fn() -> Instant, random: u64) -> Self {
+        Self::with_time(Time::By(clock), random)
+    }
+
+    #[inline]
+    fn with_time(time: Time, random: u64) -> Self {
         Self {
-            now,
+            time,
             random,
             hash: None,
             tried: &[],
@@ -70,8 +90,21 @@ impl<'a> PickCx<'a> {
 
     /// The time of the pick.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> Instant {
-        self.now
+        match self.time {
+            Time::At(now) => now,
+            Time::By(clock) => clock(),
+        }
+    }
+
+    /// The time of the pick, unless it takes a clock to know.
+    #[inline]
+    pub(crate) fn known_now(&self) -> Option<Instant> {
+        match self.time {
+            Time::At(now) => Some(now),
+            Time::By(_) => None,
+        }
     }
 
     /// The random bits of the pick.
@@ -89,7 +122,7 @@ impl<'a> PickCx<'a> {
     /// One request in eight, by lot.
     #[inline]
     pub(crate) fn is_sampled(&self) -> bool {
-        self.random & 7 == 0
+        is_sampled(self.random)
     }
 
     /// Asks what would be picked without moving any counter.
@@ -128,6 +161,12 @@ pub trait Picker: fmt::Debug + Send + Sync + 'static {
     fn refresh(&self, _candidates: &Candidates) -> Option<Arc<dyn Picker>> {
         None
     }
+}
+
+/// One request in eight, by lot.
+#[inline]
+pub(crate) fn is_sampled(random: u64) -> bool {
+    random & 7 == 0
 }
 
 /// Spreads 32 random bits evenly over `0..n`.

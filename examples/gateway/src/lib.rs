@@ -11,7 +11,7 @@
 //! | accept connections                           | [`server`]  | edge   |
 //! | call an instance                             | [`client`]  | edge   |
 //! | watch it at work                             | [`demo`]    | edge   |
-//! | read the command line                        | [`cli`]     | edge   |
+//! | read the command line, and follow it         | [`cli`], [`program`] | edge |
 
 pub mod cli;
 pub mod client;
@@ -23,6 +23,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod lifeline;
 mod observe;
+pub mod program;
 pub mod server;
 pub mod up;
 pub mod wiring;

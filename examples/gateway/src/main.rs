@@ -4,11 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use gateway::cli::{Cli, Command, DemoArgs, InstanceArgs, UpArgs};
-use gateway::demo::{self, Programme};
-use gateway::fleet::{Gateway, Options};
-use gateway::up::Up;
-use tokio::signal::unix::{SignalKind, signal};
+use gateway::cli::Cli;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -17,7 +13,7 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    match run(Cli::parse()) {
+    match gateway::program::run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell.
@@ -25,102 +21,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[tokio::main]
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {
-        None => demonstration(cli.demo).await,
-        Some(Command::Up(args)) => up(args).await,
-        Some(Command::Instance(args)) => instance(args).await,
-        Some(Command::Judge(args)) => judge::run(args).await,
-    }
-}
-
-async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    if args.leave_with_parent {
-        gateway::lifeline::leave_with_parent();
-    }
-    let ended = stop_signal()?;
-    let gateway = Gateway::start(Options {
-        listen: args.listen,
-        drain: !args.no_drain,
-        limits: args.limits.per_second()?,
-        tenants: args.tenants,
-    })
-    .await?;
-    announce(
-        &format!("http://{}/", gateway.authority()),
-        &gateway.registry_uri(),
-    )?;
-    let programme = if args.no_drain {
-        Programme::Scaling
-    } else {
-        Programme::Whole
-    };
-    let played = async {
-        if args.quiet {
-            Ok(true)
-        } else {
-            demo::play(&gateway, programme).await
-        }
-    };
-    tokio::pin!(ended);
-    let played = tokio::select! {
-        played = played => played,
-        () = &mut ended => {
-            gateway.stop().await;
-            // Half a demonstration proves nothing.
-            return Ok(if args.once { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-        }
-    };
-    if matches!(played, Ok(true)) && !args.once && !args.no_drain {
-        ended.await;
-    }
-    gateway.stop().await;
-    Ok(if played? {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
-    let ended = stop_signal()?;
-    let up = Up::start(args).await?;
-    writeln!(
-        std::io::stdout(),
-        "serving  http://{}/\npage     http://{}/",
-        up.address,
-        up.page
-    )?;
-    ended.await;
-    up.stop().await;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn instance(args: InstanceArgs) -> anyhow::Result<ExitCode> {
-    if args.leave_with_parent {
-        gateway::lifeline::leave_with_parent();
-    }
-    simulation::service::run(args.simulation).await?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Ready when somebody asks this process to end.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-fn announce(page: &str, registry: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
-    writeln!(out, "open      {page}\nregistry  {registry}")?;
-    Ok(out.flush()?)
 }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, stdin};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -78,7 +80,12 @@ impl Args {
 /// # Errors
 ///
 /// If the target is no address.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args) -> LocalBoxFuture<'static, anyhow::Result<ExitCode>> {
+    // In a box, so that it is compiled here and not again by everybody who awaits it.
+    judge_by_standard_input(args).boxed_local()
+}
+
+async fn judge_by_standard_input(args: Args) -> anyhow::Result<ExitCode> {
     let announcer = Announcer::default();
     let phases = announcer.phases();
     tokio::spawn(async move { listen(&announcer).await });

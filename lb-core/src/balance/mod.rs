@@ -51,6 +51,7 @@ mod future;
 #[cfg(feature = "proxy")]
 mod layer;
 mod observe;
+mod search;
 mod service;
 mod services;
 

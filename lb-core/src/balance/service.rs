@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::observe::Metrics;
 use super::services::{Make, Services};
 use super::{BalanceBody, BalanceFuture};
-use crate::affinity::{Asked, Session};
+use crate::affinity::{Affinity, Asked, Session};
 use crate::client::PeerAddr;
 use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
 use crate::error::ConfigError;
@@ -124,15 +124,20 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let peer = request.extensions().get::<PeerAddr>();
-        let asked = Asked {
-            uri: request.uri(),
-            headers: request.headers(),
-            peer: peer.map(|peer| peer.0.ip()),
-        };
-        let session = Session::read(self.shared.pool.affinity(), &asked);
-        BalanceFuture::new(Arc::clone(&self.shared), session, request)
+        let affinity = self.shared.pool.affinity();
+        let session = affinity.map(|affinity| session(affinity, &request));
+        BalanceFuture::start(Arc::clone(&self.shared), session, request)
     }
+}
+
+fn session<B>(affinity: &Affinity, request: &Request<B>) -> Session {
+    let peer = request.extensions().get::<PeerAddr>();
+    let asked = Asked {
+        uri: request.uri(),
+        headers: request.headers(),
+        peer: peer.map(|peer| peer.0.ip()),
+    };
+    Session::read(Some(affinity), &asked)
 }
 
 impl<S> Clone for Balance<S> {

@@ -1,12 +1,12 @@
 //! The services of a pool's endpoints: made once per endpoint, then cloned.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
-use crate::endpoint::{Endpoint, EndpointId, Stats};
+use crate::endpoint::{Endpoint, Stats};
 use crate::pool::Pool;
 
 /// Makes the service of an endpoint; `None` if it has none.
@@ -15,6 +15,8 @@ pub(super) type Make<S> = Box<dyn Fn(&Endpoint) -> Option<S> + Send + Sync>;
 pub(super) struct Services<S> {
     make: Make<S>,
     made: ArcSwap<Lives<S>>,
+    /// Those that are not in `made` yet.
+    fresh: Mutex<Fresh<S>>,
 }
 
 /// By the address of the statistics: another life or address of an endpoint has
@@ -23,9 +25,15 @@ type Lives<S> = HashMap<usize, Made<S>, BuildHasherDefault<Spread>>;
 
 #[derive(Clone)]
 struct Made<S> {
-    id: EndpointId,
+    #[expect(dead_code, reason = "keeps the address of the statistics")]
     life: Weak<Stats>,
     service: S,
+}
+
+/// Services that came since the table was built, and how often one of them was asked for.
+struct Fresh<S> {
+    made: Lives<S>,
+    asked: usize,
 }
 
 impl<S: Clone> Services<S> {
@@ -33,6 +41,10 @@ impl<S: Clone> Services<S> {
         Self {
             make,
             made: ArcSwap::default(),
+            fresh: Mutex::new(Fresh {
+                made: Lives::default(),
+                asked: 0,
+            }),
         }
     }
 
@@ -42,29 +54,58 @@ impl<S: Clone> Services<S> {
         let life = Arc::as_ptr(&endpoint.stats).addr();
         match self.made.load().get(&life) {
             Some(made) => Some(made.service.clone()),
-            None => self.make(endpoint, life, pool),
+            None => self.look(endpoint, life, pool),
         }
     }
 
+    /// Among the fresh ones, or makes it. The table is built anew when these were asked for
+    /// a quarter as often as it has entries: all that copying costs a few entries per request.
     #[cold]
-    fn make(&self, endpoint: &Endpoint, life: usize, pool: &Pool) -> Option<S> {
-        let made = Made {
-            id: endpoint.id().clone(),
-            life: Arc::downgrade(&endpoint.stats),
-            service: (self.make)(endpoint)?,
+    fn look(&self, endpoint: &Endpoint, life: usize, pool: &Pool) -> Option<S> {
+        let known = self.with_fresh(|fresh| fresh.made.get(&life).cloned());
+        let made = match known {
+            Some(made) => made,
+            // Without the lock: it is somebody else's code.
+            None => Made {
+                life: Arc::downgrade(&endpoint.stats),
+                service: (self.make)(endpoint)?,
+            },
         };
-        self.made.rcu(|before| {
-            let mut all = Lives::clone(before);
-            // Those that left go with the next that comes.
-            all.retain(|_, made| {
-                let member = pool.endpoint(&made.id);
-                member.is_some_and(|member| made.life.as_ptr() == Arc::as_ptr(&member.stats))
-            });
-            all.insert(life, made.clone());
-            all
+        let service = made.service.clone();
+        let replaced = self.with_fresh(|fresh| {
+            fresh.made.entry(life).or_insert(made);
+            fresh.asked += 1;
+            let before = self.made.load();
+            let due = 4 * fresh.asked > before.len() + fresh.made.len();
+            due.then(|| {
+                let fresh = std::mem::take(&mut fresh.made);
+                self.made.swap(Arc::new(merged(&before, fresh, pool)))
+            })
         });
-        Some(made.service)
+        // Not under the lock either: services go that somebody else wrote.
+        drop(replaced);
+        Some(service)
     }
+
+    fn with_fresh<R>(&self, work: impl FnOnce(&mut Fresh<S>) -> R) -> R {
+        // A service that panicked while it was cloned left a table that is whole.
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = work(&mut fresh);
+        if fresh.made.is_empty() {
+            fresh.asked = 0;
+        }
+        answer
+    }
+}
+
+/// Both, but for those whose endpoints left.
+fn merged<S: Clone>(before: &Lives<S>, fresh: Lives<S>, pool: &Pool) -> Lives<S> {
+    let address = |endpoint: &Arc<Endpoint>| Arc::as_ptr(&endpoint.stats).addr();
+    let members: HashSet<usize, BuildHasherDefault<Spread>> =
+        pool.endpoints().iter().map(address).collect();
+    let before = before.iter().map(|(life, made)| (*life, made.clone()));
+    let all = before.chain(fresh);
+    all.filter(|(life, _)| members.contains(life)).collect()
 }
 
 /// Addresses differ in their middle bits: one multiplication spreads them.

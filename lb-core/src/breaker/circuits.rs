@@ -88,7 +88,6 @@ impl Circuits {
     }
 
     /// Some circuit waits for a trial, and its time has come.
-    #[inline]
     pub(crate) fn is_trial_due(&self, now: Instant) -> bool {
         // Relaxed: who sees an old value takes the lock and finds nothing, or the next
         // request is the trial.
@@ -130,6 +129,7 @@ impl Circuits {
         let next = next.map_or(NEVER, |at| self.nanos(at));
         // Relaxed: see `is_trial_due`; written under the lock only.
         self.next_trial.store(next, Ordering::Relaxed);
+        pool.expect_trials(next != NEVER);
     }
 
     fn close_all(&self, pool: &Pool) {

@@ -39,9 +39,23 @@ impl Estimates {
     }
 
     /// Folds one outcome in.
-    pub(crate) fn learn(&self, outcome: Outcome, seconds: f64, tick: Tick, fleet: &Fleet) {
+    pub(crate) fn learn(&self, outcome: Outcome, seconds: Option<f64>, tick: Tick, fleet: &Fleet) {
+        if let Some(seconds) = seconds {
+            self.timed(outcome, seconds, tick, fleet);
+        }
+        if outcome == Outcome::Cancelled {
+            return;
+        }
+        let failed = outcome.is_failure();
+        self.failures.fold(tick, |old| match old {
+            None => failure::after(0.0, failed, 0.0),
+            Some((share, at)) => failure::after(share, failed, tick.seconds_since(at)),
+        });
+    }
+
+    fn timed(&self, outcome: Outcome, seconds: f64, tick: Tick, fleet: &Fleet) {
         match outcome {
-            Outcome::Cancelled => return self.cancelled(seconds, tick, fleet),
+            Outcome::Cancelled => self.cancelled(seconds, tick, fleet),
             // Answered before the work was done: says nothing of response times.
             Outcome::Accepted => {}
             Outcome::Success => self.latency(seconds, tick, fleet),
@@ -51,11 +65,6 @@ impl Estimates {
                 self.latency(seconds.max(known), tick, fleet);
             }
         }
-        let failed = outcome.is_failure();
-        self.failures.fold(tick, |old| match old {
-            None => failure::after(0.0, failed, 0.0),
-            Some((share, at)) => failure::after(share, failed, tick.seconds_since(at)),
-        });
     }
 
     /// It would have taken at least this long: news only if that is more.
@@ -108,17 +117,24 @@ impl Estimates {
     /// What recent failures multiply a score by.
     #[inline]
     pub(crate) fn failure_factor(&self, tick: impl FnOnce() -> Tick) -> f64 {
+        1.0 + self.failure_penalty(tick)
+    }
+
+    /// The same, less the 1 of a well endpoint.
+    #[inline]
+    pub(crate) fn failure_penalty(&self, tick: impl FnOnce() -> Tick) -> f64 {
         match self.failures.get() {
             // Time only forgives: no need to ask for it for a good share.
             Some((share, at)) if share > failure::TOLERATED => {
-                bad_factor(share, tick().seconds_since(at))
+                bad_penalty(share, tick().seconds_since(at))
             }
-            _ => 1.0,
+            _ => 0.0,
         }
     }
 }
 
 #[cold]
-fn bad_factor(share: f64, passed_seconds: f64) -> f64 {
-    failure::factor(failure::faded(share, passed_seconds))
+#[inline(never)]
+fn bad_penalty(share: f64, passed_seconds: f64) -> f64 {
+    failure::factor(failure::faded(share, passed_seconds)) - 1.0
 }

@@ -103,10 +103,10 @@ impl Stats {
         self.failures_total.load(Ordering::Relaxed)
     }
 
-    /// Whether a request may come in now, as far as one look can tell.
+    /// Requests in flight, if another one may come in as far as one look can tell.
     #[inline]
-    pub(crate) fn is_open(&self, mask: u32, limit: u32) -> bool {
-        self.traffic.is_open(mask, limit)
+    pub(crate) fn room_left(&self, mask: u32, limit: u32) -> Option<u32> {
+        self.traffic.room_left(mask, limit)
     }
 
     /// Counts one more request; with `timed` it also notes when the first of
@@ -219,8 +219,8 @@ impl Stats {
         self.estimates.is_news(outcome)
     }
 
-    /// Folds one outcome into what is known.
-    pub(crate) fn learn(&self, outcome: Outcome, latency: Duration, now: Instant) {
+    /// Folds one outcome into what is known, and how long it took if that is known.
+    pub(crate) fn learn(&self, outcome: Outcome, latency: Option<Duration>, now: Instant) {
         let tick = self.fleet.moment(now).tick();
         if outcome == Outcome::Accepted {
             self.accept(tick);
@@ -232,7 +232,7 @@ impl Stats {
         if outcome != Outcome::Cancelled {
             self.progressed(tick);
         }
-        let seconds = latency.as_secs_f64();
+        let seconds = latency.map(|latency| latency.as_secs_f64());
         self.estimates.learn(outcome, seconds, tick, &self.fleet);
     }
 
@@ -289,6 +289,13 @@ impl Stats {
     pub fn failure_factor(&self, now: Instant) -> f64 {
         self.estimates
             .failure_factor(|| self.fleet.moment(now).tick())
+    }
+
+    /// The same, less the 1 of a well endpoint.
+    #[inline]
+    pub(crate) fn failure_penalty(&self, now: impl FnOnce() -> Instant) -> f64 {
+        self.estimates
+            .failure_penalty(|| self.fleet.moment(now()).tick())
     }
 
     #[inline]

@@ -62,12 +62,13 @@ impl Traffic {
         causes(self.0.load(Ordering::Relaxed))
     }
 
-    /// Whether [`enter`](Self::enter) would let a request in.
+    /// Requests in flight, if [`enter`](Self::enter) would let another one in.
     #[inline]
-    pub(crate) fn is_open(&self, mask: u32, limit: u32) -> bool {
+    pub(crate) fn room_left(&self, mask: u32, limit: u32) -> Option<u32> {
         // Relaxed: as `causes`.
         let word = self.0.load(Ordering::Relaxed);
-        causes(word) & mask == 0 && in_flight(word) < limit
+        let in_flight = in_flight(word);
+        (causes(word) & mask == 0 && in_flight < limit).then_some(in_flight)
     }
 
     /// Counts one more request, unless one of the causes in `mask` stands

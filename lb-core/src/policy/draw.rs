@@ -1,7 +1,7 @@
 //! Random draws by weight, O(1) each: Vose's alias method (1991).
 
 use crate::{
-    candidates::Candidates,
+    candidates::{Candidates, Seen},
     pick::{PickCx, below, next_bits},
 };
 
@@ -72,17 +72,18 @@ impl Draw {
         &self,
         candidates: &Candidates,
         cx: &PickCx<'_>,
-        load: impl Fn(usize) -> f64,
+        load: impl Fn(&Seen<'_>) -> f64,
     ) -> Option<usize> {
         let gate = candidates.gate(cx);
-        let (first, second) = match self.two(candidates, cx.random) {
-            Some((first, second)) if gate.admits(first) && gate.admits(second) => (first, second),
-            _ => self.two_admitted(candidates, cx)?,
+        let see = |(first, second)| Some((gate.see(first)?, gate.see(second)?));
+        let (first, second) = match self.two(candidates, cx.random).and_then(see) {
+            Some(two) => two,
+            None => self.two_admitted(candidates, cx).and_then(see)?,
         };
-        if first != second && load(second) < load(first) {
-            Some(second)
+        if load(&second) < load(&first) {
+            Some(second.index)
         } else {
-            Some(first)
+            Some(first.index)
         }
     }
 
@@ -112,6 +113,7 @@ impl Draw {
 
     /// The same, trying again; twice the same endpoint if there is no other.
     #[cold]
+    #[inline(never)]
     fn two_admitted(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<(usize, usize)> {
         let mut state = cx.random;
         let first = self.admitted(candidates, cx, &mut state, None)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    candidates::Candidates,
+    candidates::{Candidates, Entry, Seen},
     error::ConfigError,
     pick::{PickCx, Picker},
     policy::{
@@ -99,33 +99,38 @@ impl LeastRequestPicker {
     /// Load relative to weight, plus what failures add. Zero when idle and
     /// well, so that equal endpoints are told apart by the draw alone.
     #[inline]
-    fn load(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> f64 {
-        let stats = candidates.stats(index);
+    fn load(&self, seen: &Seen<'_>, cx: &PickCx<'_>) -> f64 {
+        let entry = seen.entry;
         let load = if self.config.active_work {
-            stats.work(cx.now) / f64::from(candidates.weight(index))
+            work(entry, cx)
         } else {
-            candidates.by_weight(stats.in_flight(), index)
+            entry.by_weight(seen.in_flight)
         };
         if self.config.failure_aware {
-            load + stats.failure_factor(cx.now) - 1.0
+            load + entry.stats.failure_penalty(|| cx.now())
         } else {
             load
         }
     }
 
     /// The least loaded of all; of equals each by its weight.
+    #[inline(never)]
     fn scan(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let gate = candidates.gate(cx);
         let mut best = Least::new(cx.random);
         for index in candidates.available() {
-            let index = *index as usize;
-            if gate.admits(index) {
-                let load = self.load(candidates, cx, index);
-                best.offer(index, load, candidates.weight(index));
+            if let Some(seen) = gate.see(*index as usize) {
+                best.offer(seen.index, self.load(&seen, cx), seen.entry.weight);
             }
         }
         best.index()
     }
+}
+
+/// Work at an endpoint relative to its weight.
+#[inline(never)]
+fn work(entry: &Entry, cx: &PickCx<'_>) -> f64 {
+    entry.stats.work(cx.now()) / f64::from(entry.weight)
 }
 
 impl Picker for LeastRequestPicker {
@@ -134,13 +139,20 @@ impl Picker for LeastRequestPicker {
             self.scan(candidates, cx)
         } else {
             self.draw
-                .better_of_two(candidates, cx, |index| self.load(candidates, cx, index))
+                .better_of_two(candidates, cx, |seen| self.load(seen, cx))
         };
         picked.or_else(|| candidates.any(cx))
     }
 
     fn score(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> Option<f64> {
-        Some(self.load(candidates, cx, index))
+        let entry = candidates.entries.get(index)?;
+        let in_flight = entry.stats.in_flight();
+        let seen = Seen {
+            index,
+            entry,
+            in_flight,
+        };
+        Some(self.load(&seen, cx))
     }
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {

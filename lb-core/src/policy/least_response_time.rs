@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    candidates::Candidates,
+    candidates::{Candidates, Entry},
     endpoint::stamped::Moment,
     pick::{PickCx, Picker},
     policy::{Policy, draw::Draw},
@@ -74,15 +74,15 @@ struct ResponseTimePicker {
 
 impl ResponseTimePicker {
     #[inline]
-    fn cost(&self, candidates: &Candidates, now: Moment, index: usize) -> f64 {
-        let stats = candidates.stats(index);
+    fn cost(&self, entry: &Entry, in_flight: u32, now: Moment) -> f64 {
+        let stats = &entry.stats;
         let seconds = match stats.peak_at(now) {
             Some(seconds) => seconds,
             None if stats.waiting() == 0 => stats.fleet().latency_seconds().unwrap_or(1.0),
             None => stats.fleet().latency_seconds().unwrap_or(1.0) * UNPROVEN,
         };
         let seconds = seconds.max(stats.silence_at(now));
-        let queue = candidates.by_weight(stats.in_flight(), index) + 1.0;
+        let queue = entry.by_weight(in_flight) + 1.0;
         let factor = if self.config.failure_aware {
             stats.failure_factor_at(now)
         } else {
@@ -96,12 +96,16 @@ impl Picker for ResponseTimePicker {
     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let now = candidates.moment(cx);
         self.draw
-            .better_of_two(candidates, cx, |index| self.cost(candidates, now, index))
+            .better_of_two(candidates, cx, |seen| {
+                self.cost(seen.entry, seen.in_flight, now)
+            })
             .or_else(|| candidates.any(cx))
     }
 
     fn score(&self, candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> Option<f64> {
-        Some(self.cost(candidates, candidates.moment(cx), index))
+        let entry = candidates.entries.get(index)?;
+        let in_flight = entry.stats.in_flight();
+        Some(self.cost(entry, in_flight, candidates.moment(cx)))
     }
 
     fn times_requests(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -213,6 +213,7 @@ impl PoolBuilder {
             circuits: Circuits::new(WeakPool::new(shared)),
             name: self.name,
             current: Current::new(snapshot),
+            timed: AtomicBool::new(false),
             fleet,
             change: Mutex::new(change),
             extras: self.extras,

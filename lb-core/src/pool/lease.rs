@@ -18,18 +18,29 @@ use crate::{
 #[must_use = "the request stops counting when this is dropped"]
 pub struct Lease {
     endpoint: Handle,
-    started: Instant,
+    /// Unknown if nobody wanted to know when the request was picked.
+    started: Option<Instant>,
     /// Response times are to be learned of this request.
     timed: bool,
-    recorded: bool,
+    told: Told,
     /// Counted as answered, see [`Stats::waiting`](crate::endpoint::Stats::waiting).
     answered: bool,
-    /// A good head came after this time, and the body is still to come.
+    /// How long the head took, if that alone is told.
     #[cfg(feature = "proxy")]
-    unfinished: Option<(Outcome, Duration)>,
+    head_nanos: u64,
     /// Rare: only trials, and requests of an upstream with a limit or of a pool with a
     /// shadow, have one.
     held: Option<Box<Held>>,
+}
+
+/// What is known of how the request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// A good head came, and the body is still to come.
+    #[cfg(feature = "proxy")]
+    Head(Outcome),
+    All,
 }
 
 /// What few requests hold.
@@ -45,15 +56,15 @@ pub(crate) struct Held {
 
 impl Lease {
     #[inline]
-    pub(crate) fn new(endpoint: Handle, timed: bool, now: Instant) -> Self {
+    pub(crate) fn new(endpoint: Handle, timed: bool, started: Option<Instant>) -> Self {
         Self {
             endpoint,
-            started: now,
-            timed,
-            recorded: false,
+            started,
+            timed: timed && started.is_some(),
+            told: Told::Nothing,
             answered: false,
             #[cfg(feature = "proxy")]
-            unfinished: None,
+            head_nanos: 0,
             held: None,
         }
     }
@@ -88,6 +99,7 @@ impl Lease {
     #[must_use]
     pub fn started(&self) -> Instant {
         self.started
+            .expect("invariant: picks without a time are Balance's own")
     }
 
     /// Says how the request ended, for policies that learn. For streams that is
@@ -104,10 +116,20 @@ impl Lease {
     }
 
     fn record_and(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
-        if !std::mem::replace(&mut self.recorded, true) {
+        if self.may_tell() {
             self.answer();
             self.tell(outcome, retry_after, now);
         }
+    }
+
+    /// Only the first word counts.
+    #[inline]
+    fn may_tell(&mut self) -> bool {
+        let first = self.told == Told::Nothing;
+        if first {
+            self.told = Told::All;
+        }
+        first
     }
 
     /// As [`record`](Self::record), but reads the clock only if somebody wants
@@ -116,7 +138,7 @@ impl Lease {
     /// the answer has ended with its head, and this lease is dropped at once.
     #[inline]
     pub fn settle(&mut self, outcome: Outcome, streams: bool, clock: impl FnOnce() -> Instant) {
-        if std::mem::replace(&mut self.recorded, true) {
+        if !self.may_tell() {
             return;
         }
         let rare = self.held.is_some();
@@ -124,7 +146,7 @@ impl Lease {
             self.answer();
         }
         let stats = &self.endpoint().stats;
-        if self.timed || rare || stats.observers().any() || stats.is_news(outcome) {
+        if self.timed || rare || self.is_observed() || stats.is_news(outcome) {
             self.tell(outcome, None, clock());
         }
     }
@@ -143,8 +165,17 @@ impl Lease {
         }
     }
 
+    /// Whoever observes wants to know how long it took.
+    #[inline]
+    fn is_observed(&self) -> bool {
+        self.started.is_some() && self.endpoint().stats.observers().any()
+    }
+
     fn tell(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
-        let latency = now.saturating_duration_since(self.started);
+        let Some(started) = self.started else {
+            return self.endpoint().stats.learn(outcome, None, now);
+        };
+        let latency = now.saturating_duration_since(started);
         let observation = Observation {
             outcome,
             latency,
@@ -157,7 +188,7 @@ impl Lease {
 
     /// Counters and policies.
     fn learn(&self, observation: &Observation) {
-        let (outcome, latency) = (observation.outcome, observation.latency);
+        let (outcome, latency) = (observation.outcome, Some(observation.latency));
         self.endpoint()
             .stats
             .learn(outcome, latency, observation.now);
@@ -168,10 +199,9 @@ impl Lease {
 
     /// Observers, and the breaker if this was its trial.
     fn announce(&mut self, observation: &Observation) {
-        let endpoint = self.endpoint.get();
-        let observers = endpoint.stats.observers();
-        if observers.any() {
-            observers.tell(endpoint, observation);
+        if self.is_observed() {
+            let endpoint = self.endpoint.get();
+            endpoint.stats.observers().tell(endpoint, observation);
         }
         if let Some(trial) = self.held.as_mut().and_then(|held| held.trial.take()) {
             trial.settle(observation);
@@ -186,50 +216,68 @@ impl Lease {
     /// breakers when the body has ended. An endpoint that breaks every answer off must not
     /// look well in between.
     pub(crate) fn record_head(&mut self, outcome: Outcome, now: Instant) {
-        if std::mem::replace(&mut self.recorded, true) {
+        if !self.may_tell() {
             return;
         }
         self.answer();
-        let latency = now.saturating_duration_since(self.started);
+        let latency = now.saturating_duration_since(self.started());
         self.learn(&Observation {
             outcome,
             latency,
             now,
             retry_after: None,
         });
-        self.unfinished = Some((outcome, latency));
+        self.told = Told::Head(outcome);
+        self.head_nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
     }
 
     /// The endpoint broke the body off: what looked like a success was none.
     pub(crate) fn body_broke(&mut self, now: Instant) {
-        if self.unfinished.take().is_some() {
+        if let Told::Head(_) = self.told {
+            self.told = Told::All;
             self.tell(Outcome::Failure, None, now);
         }
     }
 
     /// The body ended as it should.
     pub(crate) fn body_ended(&mut self, now: Instant) {
-        if let Some((outcome, latency)) = self.unfinished.take() {
+        if let Told::Head(outcome) = self.told {
+            self.told = Told::All;
             self.announce(&Observation {
                 outcome,
-                latency,
+                latency: Duration::from_nanos(self.head_nanos),
                 now,
                 retry_after: None,
             });
         }
+    }
+
+    /// The client left before the body ended: the head was good.
+    #[cold]
+    #[inline(never)]
+    fn left(&mut self) {
+        self.body_ended(self.started() + Duration::from_nanos(self.head_nanos));
     }
 }
 
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        // The client left before the body ended: the head was good.
         #[cfg(feature = "proxy")]
-        if let Some((_, latency)) = self.unfinished {
-            self.body_ended(self.started + latency);
+        if let Told::Head(_) = self.told {
+            self.left();
         }
         self.endpoint().stats.leave(self.answered);
+        if let Some(held) = self.held.take() {
+            let_go(held);
+        }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn let_go(held: Box<Held>) {
+    drop(held);
 }
 
 impl fmt::Debug for Lease {

@@ -51,7 +51,7 @@ use crate::{
     outlier::OutlierDetector,
     pick::PickCx,
     policy::{Policy, PolicyConfig},
-    pool::{shadow::Shadow, shared::Shared},
+    pool::{current::Mark, shadow::Shadow, shared::Shared},
     report::LoadReport,
 };
 
@@ -91,20 +91,26 @@ impl Pool {
     /// [`PickError`] if no endpoint can take this request.
     #[inline]
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
-        let shared = &self.shared;
-        if shared.circuits.is_trial_due(cx.now)
-            && let Some(lease) = shared.trial(cx)
-        {
-            return shared.admit(lease);
+        match self.shared.current.pick(cx) {
+            Some(picked) => Ok(Lease::new(picked.handle, picked.timed, cx.known_now())),
+            None => self.shared.pick_closely(cx),
         }
-        match shared.current.with(|known| known.pick(cx)) {
-            Ok(lease) => shared.admit(lease),
-            // Members that left in the meantime refuse: ask those that came.
-            Err(_) => {
-                let lease = shared.current.with_settled(|known| known.pick(cx))?;
-                shared.admit(lease)
-            }
+    }
+
+    /// A pick now: the clock is read if somebody wants to know the time of it.
+    #[inline]
+    pub(crate) fn cx_now(&self) -> PickCx<'static> {
+        let random = fastrand::u64(..);
+        if self.shared.is_timed(random) {
+            PickCx::new(clock::now(), random)
+        } else {
+            PickCx::untimed(clock::now, random)
         }
+    }
+
+    /// Some circuit waits for a request that tries it, or none does any more.
+    pub(crate) fn expect_trials(&self, waiting: bool) {
+        self.shared.current.mark(Mark::Trial, waiting);
     }
 
     /// The endpoint that this request is bound to, by affinity. Draining ones
@@ -129,12 +135,12 @@ impl Pool {
                 return Err(PickError::Unknown);
             }
             let mask = !Cause::Draining.bit();
-            if cx.tried.contains(id) || !entry.stats.enter(mask, entry.room, Some(cx.now)) {
+            if cx.tried.contains(id) || !entry.stats.enter(mask, entry.room, Some(cx.now())) {
                 return Err(PickError::NoneAvailable {
                     known: snapshot.candidates.len(),
                 });
             }
-            Ok(Lease::new(known.handle(index), true, cx.now))
+            Ok(Lease::new(known.handle(index), true, Some(cx.now())))
         })?;
         self.shared.admit(lease)
     }
@@ -343,6 +349,7 @@ impl Pool {
 
     pub(crate) fn add_observer(&self, observer: &Arc<dyn Observer>) {
         self.shared.fleet.observers.add(observer);
+        self.shared.find_out_if_timed();
     }
 
     pub(crate) fn remove_observer(&self, observer: &Arc<dyn Observer>) {
@@ -359,9 +366,4 @@ impl fmt::Debug for Pool {
             .field("available", &snapshot.candidates.available().len())
             .finish_non_exhaustive()
     }
-}
-
-/// Used by tests and the serve floor: a pick at the crate's clock.
-pub(crate) fn cx_now() -> (Instant, u64) {
-    (clock::now(), fastrand::u64(..))
 }

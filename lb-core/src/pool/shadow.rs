@@ -150,7 +150,7 @@ impl ShadowPick {
     pub(crate) fn pick(&self, cx: &PickCx<'_>, real: usize) -> Option<ShadowLease> {
         let index = self.picker.pick(&self.candidates, cx)?;
         let chosen = Arc::clone(&self.candidates.entries[index].stats);
-        chosen.enter(0, u32::MAX, Some(cx.now));
+        chosen.enter(0, u32::MAX, Some(cx.now()));
         Some(ShadowLease {
             chosen,
             real: Arc::clone(&self.candidates.entries.get(real)?.stats),
@@ -174,7 +174,7 @@ impl ShadowLease {
         self.answered = true;
     }
 
-    pub(crate) fn learn(&self, outcome: Outcome, latency: Duration, now: Instant) {
+    pub(crate) fn learn(&self, outcome: Outcome, latency: Option<Duration>, now: Instant) {
         self.real.learn(outcome, latency, now);
     }
 }

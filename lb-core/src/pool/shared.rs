@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwapOption;
@@ -16,10 +19,15 @@ use crate::{
     health::HealthChecks,
     observe,
     outlier::OutlierDetector,
-    pick::PickCx,
+    pick::{self, PickCx},
     policy::PolicyConfig,
     pool::{
-        Pool, current::Current, lease::Lease, members::Members, shadow::Shadow, snapshot::Snapshot,
+        Pool,
+        current::{Current, Mark},
+        lease::Lease,
+        members::Members,
+        shadow::Shadow,
+        snapshot::Snapshot,
         watch::Watcher,
     },
 };
@@ -27,6 +35,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(super) name: String,
     pub(super) current: Current,
+    /// Somebody wants to know the time of every pick.
+    pub(super) timed: AtomicBool,
     pub(super) fleet: Arc<Fleet>,
     pub(super) gauges: Gauges,
     pub(super) circuits: Arc<Circuits>,
@@ -110,33 +120,68 @@ impl Shared {
         self.install(change, refreshed);
     }
 
+    /// Whether the clock must be read for every pick.
+    pub(super) fn find_out_if_timed(&self) {
+        let snapshot = self.current.load();
+        let slow_start = !snapshot.candidates.rules.slow_start.is_zero();
+        let timed = snapshot.timed || slow_start || self.fleet.observers.any();
+        // Relaxed: as `is_timed`.
+        self.timed.store(timed, Ordering::Relaxed);
+    }
+
+    /// Whether somebody wants to know the time of this pick: the policy, an observer, slow
+    /// start, or status, for which one in eight is timed.
+    #[inline]
+    pub(super) fn is_timed(&self, random: u64) -> bool {
+        // Relaxed: a pick that came before a change is not timed; it is not waited for.
+        pick::is_sampled(random) || self.timed.load(Ordering::Relaxed)
+    }
+
     fn install(&self, change: &mut Change, snapshot: Snapshot) {
+        let watched = snapshot.shadow.is_some();
         change.retired.push(self.current.install(snapshot));
+        self.current.mark(Mark::Shadow, watched);
+        self.current
+            .mark(Mark::Limit, self.gauges.counts_requests());
+        self.find_out_if_timed();
         change.retired.retain(|old| Arc::strong_count(old) > 1);
         // Who is told may panic: the snapshot comes first.
         observe::membership(&self.name, &self.current.load().candidates);
     }
 
-    /// The one request that tries an endpoint whose circuit was open, if this may be it.
+    /// A pick with all that the quick way leaves out: trials, limits, a shadow, a
+    /// snapshot that is new to this thread, and nobody who takes the request.
     #[cold]
-    pub(super) fn trial(&self, cx: &PickCx<'_>) -> Option<Lease> {
+    #[inline(never)]
+    pub(super) fn pick_closely(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
+        if self.circuits.is_trial_due(cx.now())
+            && let Some(lease) = self.trial(cx)
+        {
+            return self.admit(lease);
+        }
+        // Members that left in the meantime refuse: then those that came are asked.
+        let lease = self.current.with_settled(|known| known.pick_closely(cx))?;
+        self.admit(lease)
+    }
+
+    /// The one request that tries an endpoint whose circuit was open, if this may be it.
+    fn trial(&self, cx: &PickCx<'_>) -> Option<Lease> {
         self.current.with(|known| {
             let snapshot = known.snapshot();
             let chosen = snapshot.trials(cx).find_map(|index| {
                 let endpoint = &snapshot.candidates.entries[index].endpoint;
-                let trial = self.circuits.trial(endpoint, cx.now)?;
+                let trial = self.circuits.trial(endpoint, cx.now())?;
                 snapshot.enter_trial(index, cx).then_some((index, trial))
             });
             let Some((index, trial)) = chosen else {
-                self.circuits.postpone(cx.now);
+                self.circuits.postpone(cx.now());
                 return None;
             };
-            Some(Lease::new(known.handle(index), true, cx.now).with_trial(trial))
+            Some(Lease::new(known.handle(index), true, Some(cx.now())).with_trial(trial))
         })
     }
 
     /// Counts the request among those of the upstream, if these have a limit.
-    #[inline]
     pub(super) fn admit(&self, lease: Lease) -> Result<Lease, PickError> {
         if !self.gauges.counts_requests() {
             return Ok(lease);

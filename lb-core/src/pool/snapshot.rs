@@ -122,7 +122,7 @@ impl Snapshot {
 
     #[inline]
     fn enter(&self, index: usize, cx: &PickCx<'_>) -> bool {
-        let timed = self.timed.then_some(cx.now);
+        let timed = self.timed.then(|| cx.now());
         let entry = self.candidates.entries.get(index);
         entry.is_some_and(|entry| entry.stats.enter(!Cause::HEALTH, entry.room, timed))
     }
@@ -139,15 +139,19 @@ impl Snapshot {
     pub(crate) fn enter_trial(&self, index: usize, cx: &PickCx<'_>) -> bool {
         let entry = &self.candidates.entries[index];
         let mask = !(Cause::HEALTH | Cause::CircuitOpen.bit());
-        let timed = self.timed.then_some(cx.now);
+        let timed = self.timed.then(|| cx.now());
         entry.stats.enter(mask, entry.room, timed)
     }
 }
 
+/// Versions are multiples of this: the bits below are for the marks of
+/// [`Current`](super::current::Current).
+pub(crate) const VERSION_STEP: u64 = 8;
+
 fn fresh_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     // Relaxed: only that the numbers differ matters.
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    NEXT.fetch_add(VERSION_STEP, Ordering::Relaxed)
 }
 
 impl fmt::Debug for Snapshot {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::{
     breaker::Use,
+    clock,
     endpoint::{Cause, Endpoint, EndpointId},
-    pool::{Pool, cx_now},
+    pool::Pool,
     report::LoadReport,
 };
 
@@ -108,7 +109,7 @@ impl State {
 }
 
 pub(crate) fn of(pool: &Pool) -> PoolStatus {
-    let (now, _) = cx_now();
+    let now = clock::now();
     let snapshot = pool.shared.current.load();
     let users = pool.shared.gauges.users();
     PoolStatus {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use lb_gpu::{NvmlProbe, Sampler};
 use lb_registry::{Consul, HealthRoutes, InProcess, Membership};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -29,7 +31,12 @@ const PROPAGATION: Duration = Duration::from_millis(500);
 /// If the address cannot be bound, the registry's URL is none, or the sockets
 /// fail. A registry that does not answer is no error: registering goes on while
 /// the instance serves.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(args: Args) -> LocalBoxFuture<'static, anyhow::Result<()>> {
+    // In a box, so that it is compiled here and not again by everybody who awaits it.
+    serve(args).boxed_local()
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
     let registry = args.registry.as_deref().map(Consul::new).transpose();
     let registry = registry.context("--registry is no URL of a registry")?;
     let listener = TcpListener::bind(&args.listen)
