@@ -6,6 +6,8 @@ Counts, not times, so that a loaded machine says the same as a quiet one:
 - user instructions per request, by callgrind: the difference of two runs of
   different length, so that start-up and warm-up cancel out;
 - system calls per request, by strace, the same way;
+- on demand (`--measure cpu`), microseconds of CPU time per request, user and system, of the
+  untraced program: times, so only a quiet machine says something;
 - resident bytes per idle connection (PSS), after each has served one request.
 
 The tool counts `rep movsb` once per byte, a processor once, so both sides copy
@@ -201,6 +203,22 @@ def system_calls(command, data, count, folder):
     return counts
 
 
+def cpu_seconds(process):
+    """What the program has used, in user and kernel."""
+    with open(f"/proc/{process.pid}/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields[11:13]]
+
+
+def cpu_time(command, data):
+    with open(os.devnull, "wb") as log, Running(command, log) as process:
+        wait_for(process)
+        load(data, A.few, A.connections)
+        before = cpu_seconds(process)
+        load(data, A.timed, A.connections)
+        return [(after - first) / A.timed * 1e6 for first, after in zip(before, cpu_seconds(process))]
+
+
 def resident(process):
     with open(f"/proc/{process.pid}/smaps_rollup") as rollup:
         return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.M)[1]) * 1024
@@ -248,6 +266,10 @@ def report(name, command, folder, base):
             count = per_request(lambda n: instructions(command, data, n, folder, profile))
             base.setdefault(kind, count)
             row += [f"{count:.0f} user instructions", f"{count / base[kind]:.3f} x"]
+        if "cpu" in A.measure:
+            user, system = cpu_time(command, data)
+            both = base.setdefault(("cpu", kind), user + system)
+            row += [f"{user:.1f} + {system:.1f} us", f"{(user + system) / both:.3f} x"]
         if "calls" in A.measure:
             calls = per_request(lambda n: system_calls(command, data, n, folder))
             row += [f"{kind} {sum(calls.get(one, 0) for one in names):.2f}" for kind, names in CALLS.items()]
@@ -274,8 +296,10 @@ parser.add_argument("--only", default="nginx,bare,full,axum-bare,axum-full",
                     help="nginx first: ratios are to the first; full: health, outliers, affinity, recorder")
 parser.add_argument("--kinds", default=",".join(KINDS))
 parser.add_argument("--measure", default="insn,calls,idle")
-parser.add_argument("--few", type=int, default=1000)
-parser.add_argument("--many", type=int, default=4000)
+# Start-up differs by a million from run to run, a recorder's clock is why: many requests dilute it.
+parser.add_argument("--few", type=int, default=2000)
+parser.add_argument("--many", type=int, default=12000)
+parser.add_argument("--timed", type=int, default=30000, help="requests whose CPU time is read")
 parser.add_argument("--connections", type=int, default=16)
 parser.add_argument("--settle", type=float, default=0.5, help="seconds before idle connections are weighed")
 parser.add_argument("--profile", help="keep callgrind's output under this name")

@@ -54,6 +54,7 @@ pub mod report;
 pub mod retry;
 #[cfg(feature = "affinity")]
 pub mod split;
+mod spread;
 mod sync;
 
 #[cfg(feature = "affinity")]

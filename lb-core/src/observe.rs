@@ -57,12 +57,12 @@ pub(crate) fn membership(pool: &str, candidates: &Candidates) {
         .set(f64::from(u8::from(candidates.is_panicking())));
 }
 
-/// Runs one turn of a background task. A panic of what users brought along (probes,
-/// policies, metrics, logs) costs this turn only.
+/// Runs one turn of a background task, or one pick of a policy. A panic of what users
+/// brought along (probes, policies, metrics, logs) costs this turn only.
 pub(crate) fn guarded(what: &'static str, turn: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(turn)).is_err() {
         let told = || {
-            tracing::error!(what, "a background turn panicked");
+            tracing::error!(what, "a turn panicked");
             counter!(TURN_PANICS, "what" => what).increment(1);
         };
         // If that panics, too, there is nobody left to tell.

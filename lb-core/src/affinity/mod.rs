@@ -311,20 +311,32 @@ impl Affinity {
     /// The first valid binding among the tokens of a request; `None` for keys.
     #[must_use]
     pub fn binding(&self, headers: &HeaderMap, unix_seconds: u64) -> Option<Binding> {
+        self.first_valid(headers, || unix_seconds)
+    }
+
+    /// The same, but asks for the time only if there is a token.
+    pub(crate) fn first_valid(
+        &self,
+        headers: &HeaderMap,
+        unix_seconds: impl FnOnce() -> u64,
+    ) -> Option<Binding> {
         let Source::Token { carrier, keys, .. } = &self.source else {
             return None;
         };
-        let valid = |binding: &Binding| binding.expires_minute > unix_seconds / 60;
         match carrier {
-            Carrier::Cookie(name) if headers.contains_key(header::COOKIE) => {
+            Carrier::Cookie(name) => {
+                if !headers.contains_key(header::COOKIE) {
+                    return None;
+                }
+                let minute = unix_seconds() / 60;
                 let mut opened =
                     cookies::values(headers, name).filter_map(|value| keys.open(value));
-                opened.find(valid)
+                opened.find(|binding| binding.expires_minute > minute)
             }
-            Carrier::Cookie(_) => None,
             Carrier::Header(name) => {
                 let value = headers.get(name.as_ref()?)?;
-                keys.open(value.as_bytes()).filter(valid)
+                let binding = keys.open(value.as_bytes())?;
+                (binding.expires_minute > unix_seconds() / 60).then_some(binding)
             }
         }
     }

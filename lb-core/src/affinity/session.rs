@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 
 use super::{Affinity, Binding, OnDown, Source};
-use crate::clock;
 use crate::endpoint::{Cause, Endpoint, EndpointId};
 use crate::error::PickError;
 use crate::pick::PickCx;
@@ -30,6 +29,9 @@ pub(crate) enum NoLease {
     Down,
     /// The same, but it may wait this long for the endpoint to return.
     Wait(Duration),
+    /// The policy panicked.
+    #[cfg(feature = "proxy")]
+    Panicked,
 }
 
 /// What a request's token or key says, and what its answer has to say.
@@ -41,13 +43,18 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn read(affinity: Option<&Affinity>, asked: &Asked<'_>) -> Self {
+    /// `unix_seconds` is asked only when there is something to compare with it.
+    pub(crate) fn read(
+        affinity: Option<&Affinity>,
+        asked: &Asked<'_>,
+        unix_seconds: impl FnOnce() -> u64,
+    ) -> Self {
         let Some(affinity) = affinity else {
             return Self::default();
         };
         match &affinity.source {
             Source::Token { .. } => {
-                let binding = affinity.binding(asked.headers, clock::unix_seconds());
+                let binding = affinity.first_valid(asked.headers, unix_seconds);
                 Self {
                     issue: binding.is_none(),
                     binding,
@@ -58,7 +65,7 @@ impl Session {
                 let key = key.of(asked);
                 let known = memory.as_ref().zip(key);
                 let binding = known.and_then(|(memory, key)| {
-                    let minute = clock::unix_seconds() / 60;
+                    let minute = unix_seconds() / 60;
                     memory.get(key, minute, affinity.lifetime.as_secs() / 60)
                 });
                 Self {
@@ -99,12 +106,13 @@ impl Session {
         endpoint: &Endpoint,
         tls: bool,
         fields: &mut HeaderMap,
+        unix_seconds: impl FnOnce() -> u64,
     ) {
         let Some(affinity) = affinity else { return };
         if !self.issue && self.binding.is_none() {
             return;
         }
-        let now = clock::unix_seconds();
+        let now = unix_seconds();
         if !self.is_news(affinity, endpoint, now) || endpoint.stats().has(Cause::Draining) {
             return;
         }

@@ -91,6 +91,8 @@ impl From<NoLease> for BalanceError {
         match reason {
             NoLease::Nobody(PickError::Full) => Self::Overloaded,
             NoLease::Nobody(_) => Self::NoEndpoint,
+            #[cfg(feature = "proxy")]
+            NoLease::Panicked => Self::NoEndpoint,
             NoLease::Down | NoLease::Wait(_) => Self::SessionEndpointDown,
         }
     }

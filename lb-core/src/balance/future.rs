@@ -150,7 +150,8 @@ impl<S> Search<S> {
         }
         if let Some(session) = &self.session {
             let affinity = self.shared.pool.affinity();
-            session.write(affinity, lease.endpoint(), false, headers);
+            let seconds = clock::unix_seconds;
+            session.write(affinity, lease.endpoint(), false, headers, seconds);
         }
         if !streams {
             self.lease = None;

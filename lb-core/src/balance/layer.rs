@@ -165,7 +165,7 @@ impl Shared {
             headers: request.headers(),
             peer,
         };
-        let mut session = Session::read(pool.affinity(), &asked);
+        let mut session = Session::read(pool.affinity(), &asked, clock::unix_seconds);
         match session.pick(pool.affinity(), pool, &cx) {
             Ok(lease) if self.local.as_ref() == Some(lease.endpoint().id()) => {
                 Choice::Here(Given {
@@ -307,7 +307,13 @@ impl Shared {
             lease.take_report(headers, || now);
             let affinity = self.proxy.pool().affinity();
             let tls = self.proxy.is_behind_tls();
-            session.write(affinity, lease.endpoint(), tls, headers);
+            session.write(
+                affinity,
+                lease.endpoint(),
+                tls,
+                headers,
+                clock::unix_seconds,
+            );
         }
         response.map(|body| BalanceBody::endpoint(body, lease))
     }

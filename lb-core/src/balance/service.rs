@@ -18,6 +18,7 @@ use super::services::{Make, Services};
 use super::{BalanceBody, BalanceFuture};
 use crate::affinity::{Affinity, Asked, Session};
 use crate::client::PeerAddr;
+use crate::clock;
 use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
 use crate::error::ConfigError;
 use crate::pool::Pool;
@@ -137,7 +138,7 @@ fn session<B>(affinity: &Affinity, request: &Request<B>) -> Session {
         headers: request.headers(),
         peer: peer.map(|peer| peer.0.ip()),
     };
-    Session::read(Some(affinity), &asked)
+    Session::read(Some(affinity), &asked, clock::unix_seconds)
 }
 
 impl<S> Clone for Balance<S> {

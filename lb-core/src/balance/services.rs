@@ -1,13 +1,12 @@
 //! The services of a pool's endpoints: made once per endpoint, then cloned.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
 use crate::endpoint::{Endpoint, Stats};
 use crate::pool::Pool;
+use crate::spread::ByAddress;
 
 /// Makes the service of an endpoint; `None` if it has none.
 pub(super) type Make<S> = Box<dyn Fn(&Endpoint) -> Option<S> + Send + Sync>;
@@ -21,7 +20,7 @@ pub(super) struct Services<S> {
 
 /// By the address of the statistics: another life or address of an endpoint has
 /// others, and `Made` keeps the address from being used again.
-type Lives<S> = HashMap<usize, Made<S>, BuildHasherDefault<Spread>>;
+type Lives<S> = ByAddress<Made<S>>;
 
 #[derive(Clone)]
 struct Made<S> {
@@ -100,31 +99,9 @@ impl<S: Clone> Services<S> {
 
 /// Both, but for those whose endpoints left.
 fn merged<S: Clone>(before: &Lives<S>, fresh: Lives<S>, pool: &Pool) -> Lives<S> {
-    let address = |endpoint: &Arc<Endpoint>| Arc::as_ptr(&endpoint.stats).addr();
-    let members: HashSet<usize, BuildHasherDefault<Spread>> =
-        pool.endpoints().iter().map(address).collect();
+    let address = |endpoint: &Arc<Endpoint>| (Arc::as_ptr(&endpoint.stats).addr(), ());
+    let members: ByAddress<()> = pool.endpoints().iter().map(address).collect();
     let before = before.iter().map(|(life, made)| (*life, made.clone()));
     let all = before.chain(fresh);
-    all.filter(|(life, _)| members.contains(life)).collect()
-}
-
-/// Addresses differ in their middle bits: one multiplication spreads them.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_usize(usize::from(*byte));
-        }
-    }
-
-    fn write_usize(&mut self, address: usize) {
-        let mixed = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
+    all.filter(|(life, _)| members.contains_key(life)).collect()
 }

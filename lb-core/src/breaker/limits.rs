@@ -2,7 +2,8 @@
 
 use crate::error::ConfigError;
 
-/// At most so much at once; `u32::MAX`, the default of each, is no limit.
+/// At most so much at once; `u32::MAX` is no limit. The defaults bound what one endpoint
+/// can take of this machine, its ports and the endpoint's backlog, and nothing else.
 ///
 /// | | upstream | each endpoint | beyond |
 /// |---|---|---|---|
@@ -30,9 +31,12 @@ pub struct UpstreamLimits {
     pub connections: u32,
     /// Requests in flight at one endpoint. Default: no limit.
     pub requests_per_endpoint: u32,
-    /// Requests that wait at one endpoint. Default: no limit.
+    /// Requests that wait at one endpoint. Default: 1024, about what a listener's backlog
+    /// takes: beyond, attempts to connect are lost and repeated a second later.
     pub pending_per_endpoint: u32,
-    /// Connections to one endpoint. Default: no limit.
+    /// Connections to one endpoint, unused ones and tunnels included. Default: 16384. One
+    /// address can have some 28,000 from here before this machine is out of ports, which
+    /// would look like the endpoint's failure.
     pub connections_per_endpoint: u32,
 }
 
@@ -43,8 +47,8 @@ impl Default for UpstreamLimits {
             pending: u32::MAX,
             connections: u32::MAX,
             requests_per_endpoint: u32::MAX,
-            pending_per_endpoint: u32::MAX,
-            connections_per_endpoint: u32::MAX,
+            pending_per_endpoint: 1 << 10,
+            connections_per_endpoint: 16 << 10,
         }
     }
 }

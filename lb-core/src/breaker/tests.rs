@@ -276,3 +276,17 @@ fn places_are_given_back_whatever_happens() {
     drop(second);
     assert_eq!(pool.status().pending, 0);
 }
+
+#[test]
+fn what_one_endpoint_can_take_of_this_machine_is_bounded_without_being_asked() {
+    let pool = builder(1).build().unwrap();
+    let endpoint = &pool.endpoints()[0];
+    let places = |of| {
+        std::iter::from_fn(|| pool.take_slot(of, endpoint))
+            .take(20_000)
+            .collect::<Vec<_>>()
+            .len()
+    };
+    assert_eq!(places(Use::Pending), 1_024);
+    assert_eq!(places(Use::Connection), 16_384);
+}

@@ -32,8 +32,8 @@
 //!
 //! # What it does not do
 //!
-//! [`HttpProbe`] speaks plain HTTP/1.1; for endpoints that speak only HTTP/2 or TLS
-//! there is [`TcpProbe`], or a [`Probe`] of one's own. Real requests are watched elsewhere: passive
+//! [`HttpProbe`] speaks HTTP/1.1, plain or over TLS (feature `tls`); for endpoints that
+//! speak only HTTP/2 there is [`TcpProbe`], or a [`Probe`] of one's own. Real requests are watched elsewhere: passive
 //! ejection sees what a probe of one path cannot.
 
 mod check;
@@ -44,6 +44,8 @@ mod state;
 
 pub use check::HealthCheck;
 pub(crate) use observe::describe;
+#[cfg(feature = "tls")]
+pub(crate) use probe::{Encrypt, Encrypting, Wire};
 pub use probe::{HttpProbe, Probe, ProbeError, Probing, TcpProbe};
 pub use prober::{Checked, HealthChecks};
 pub use state::{Health, Thresholds};

@@ -1,11 +1,13 @@
 //! Ways to ask an endpoint how it is.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use http::{StatusCode, Uri, uri::PathAndQuery};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::clock;
@@ -75,14 +77,32 @@ impl Probe for TcpProbe {
     }
 }
 
-/// Well is who answers a GET with 200 to 299, over HTTP/1.1 without encryption.
+/// What a probe asks over.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
+
+/// Encrypts a connection, later.
+pub(crate) type Encrypting<'a> =
+    Pin<Box<dyn Future<Output = io::Result<Box<dyn Wire>>> + Send + 'a>>;
+
+/// How connections to `https` endpoints are encrypted.
+pub(crate) trait Encrypt: fmt::Debug + Send + Sync {
+    /// Shakes hands with the endpoint at `host`, for HTTP/1.1.
+    fn encrypt<'a>(&'a self, host: &'a str, stream: TcpStream) -> Encrypting<'a>;
+}
+
+/// Well is who answers a GET with 200 to 299, over HTTP/1.1. Endpoints with an `https`
+/// address are asked over TLS if the probe was told whom to trust
+/// (`HttpProbe::upstream_tls`, feature `tls`), else they count as unreachable.
 ///
 /// A [load report](crate::report) in a good answer is taken in: probes keep the
 /// figures of endpoints fresh that answer few requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HttpProbe {
     path: PathAndQuery,
     accepts_below: u16,
+    pub(crate) encrypt: Option<Arc<dyn Encrypt>>,
 }
 
 impl HttpProbe {
@@ -95,6 +115,7 @@ impl HttpProbe {
         Ok(Self {
             path: path.parse()?,
             accepts_below: 300,
+            encrypt: None,
         })
     }
 
@@ -113,7 +134,7 @@ impl HttpProbe {
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: lb-core-probe\r\nconnection: close\r\n\r\n"
         );
-        let mut stream = connect(uri).await?;
+        let mut stream = self.open(uri).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut line = [0; 13];
         stream.read_exact(&mut line).await?;
@@ -129,6 +150,19 @@ impl HttpProbe {
     }
 }
 
+impl HttpProbe {
+    /// An endpoint that asks for encryption never gets plain text.
+    async fn open(&self, uri: &Uri) -> Result<Box<dyn Wire>, ProbeError> {
+        if uri.scheme_str() != Some("https") {
+            return Ok(Box::new(connect(uri).await?));
+        }
+        let encrypt = self.encrypt.as_ref();
+        let encrypt = encrypt.ok_or(io::Error::from(io::ErrorKind::Unsupported))?;
+        let stream = connect(uri).await?;
+        Ok(encrypt.encrypt(bare_host(uri), stream).await?)
+    }
+}
+
 impl Probe for HttpProbe {
     fn probe<'a>(&'a self, endpoint: &'a Endpoint) -> Probing<'a> {
         Box::pin(self.ask(endpoint))
@@ -136,18 +170,23 @@ impl Probe for HttpProbe {
 }
 
 async fn connect(uri: &Uri) -> Result<TcpStream, ProbeError> {
-    let host = uri.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
     let default = if uri.scheme_str() == Some("https") {
         443
     } else {
         80
     };
-    Ok(TcpStream::connect((bare, uri.port_u16().unwrap_or(default))).await?)
+    let port = uri.port_u16().unwrap_or(default);
+    Ok(TcpStream::connect((bare_host(uri), port)).await?)
+}
+
+/// The host without the brackets of an IPv6 address.
+fn bare_host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// The load report in what follows of an answer's head, if it has one.
-async fn read_report(stream: &mut TcpStream, id: &EndpointId) -> Option<LoadReport> {
+async fn read_report(stream: &mut Box<dyn Wire>, id: &EndpointId) -> Option<LoadReport> {
     let mut head = Vec::new();
     while find_end(&head).is_none() && head.len() < MAX_HEAD {
         if stream.read_buf(&mut head).await.ok()? == 0 {

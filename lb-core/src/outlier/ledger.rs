@@ -1,6 +1,6 @@
 //! The records of a pool's endpoints, and who is ejected by them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -15,22 +15,31 @@ use super::window::BUCKETS;
 use crate::endpoint::{Cause, Endpoint, EndpointId, Observation, Observer, Outcome, Stats};
 use crate::pool::{Pool, WeakPool};
 use crate::pulse::Pulse;
+use crate::spread::ByAddress;
 
 /// What all parts of one detector share.
 pub(super) struct Ledger {
-    config: ArcSwap<OutlierDetection>,
+    /// Read on the request path, replaced when settings or members change.
+    view: ArcSwap<View>,
     pool: WeakPool,
     pulse: Pulse,
-    /// Read on the request path, replaced when members change.
-    subjects: ArcSwap<Subjects>,
     /// Held while somebody is ejected or let back, before any record.
     turn: Mutex<()>,
 }
 
-type Subjects = HashMap<EndpointId, Arc<Subject>>;
+/// Settings and members of one moment.
+#[derive(Clone)]
+struct View {
+    config: Arc<OutlierDetection>,
+    subjects: Arc<Subjects>,
+}
+
+/// By the life of the endpoint. A subject keeps the address of its life taken.
+type Subjects = ByAddress<Arc<Subject>>;
 
 /// One life of one endpoint.
 struct Subject {
+    id: EndpointId,
     life: Weak<Stats>,
     record: Mutex<Record>,
 }
@@ -39,9 +48,11 @@ impl Ledger {
     pub(super) fn new(config: OutlierDetection, pool: &Pool, now: Instant) -> Self {
         let ledger = Self {
             pulse: Pulse::new(config.interval / BUCKETS, now),
-            config: ArcSwap::from_pointee(config),
+            view: ArcSwap::from_pointee(View {
+                config: Arc::new(config),
+                subjects: Arc::default(),
+            }),
             pool: pool.downgrade(),
-            subjects: ArcSwap::default(),
             turn: Mutex::new(()),
         };
         ledger.follow_members(&pool.endpoints(), now);
@@ -50,16 +61,19 @@ impl Ledger {
 
     /// The settings in force.
     pub(super) fn config(&self) -> Arc<OutlierDetection> {
-        self.config.load_full()
+        Arc::clone(&self.view.load().config)
     }
 
     /// Goes on with other settings.
     pub(super) fn set(&self, config: OutlierDetection, now: Instant) {
-        let before = self.config.swap(Arc::new(config));
-        let config = self.config.load();
+        let config = Arc::new(config);
+        let before = self.view.rcu(|view| View {
+            config: Arc::clone(&config),
+            subjects: Arc::clone(&view.subjects),
+        });
         self.pulse.expect(config.interval / BUCKETS);
-        if before.interval != config.interval {
-            for subject in self.subjects.load().values() {
+        if before.config.interval != config.interval {
+            for subject in before.subjects.values() {
                 subject.record().forget_requests(&config, now);
             }
         }
@@ -71,8 +85,9 @@ impl Ledger {
         self.follow_members(&members, now);
         if self.pulse.beat(now) {
             tracing::info!(pool = pool.name(), "resumed: requests before say nothing");
-            for subject in self.subjects.load().values() {
-                subject.record().forget_requests(&self.config.load(), now);
+            let view = self.view.load();
+            for subject in view.subjects.values() {
+                subject.record().forget_requests(&view.config, now);
             }
         }
         self.let_back(pool, now);
@@ -81,37 +96,36 @@ impl Ledger {
 
     /// Takes newcomers in and forgets who left.
     fn follow_members(&self, members: &[Arc<Endpoint>], now: Instant) {
-        let before = self.subjects.load();
-        let known = |member: &Arc<Endpoint>| before.get(member.id()).filter(|it| it.is(member));
+        let before = Arc::clone(&self.view.load().subjects);
+        let known = |member: &Arc<Endpoint>| before.get(&life(member));
         if before.len() == members.len() && members.iter().all(|member| known(member).is_some()) {
             return;
         }
         let subject = |member: &Arc<Endpoint>| {
             let subject = known(member).cloned();
-            let subject = subject.unwrap_or_else(|| {
-                Arc::new(Subject {
-                    life: Arc::downgrade(&member.stats),
-                    record: Mutex::new(Record::new(self.config.load().interval, now)),
-                })
-            });
-            (member.id().clone(), subject)
+            let subject =
+                subject.unwrap_or_else(|| Arc::new(Subject::new(member, &self.config(), now)));
+            (life(member), subject)
         };
-        let after: Subjects = members.iter().map(subject).collect();
-        for (id, subject) in before.iter() {
-            let stays = after.get(id).is_some_and(|new| Arc::ptr_eq(new, subject));
-            if !stays && subject.record().ejection.is_some() {
+        let after: Arc<Subjects> = Arc::new(members.iter().map(subject).collect());
+        for (life, subject) in before.iter() {
+            if !after.contains_key(life) && subject.record().ejection.is_some() {
                 subject.clear(now);
             }
         }
-        self.subjects.store(Arc::new(after));
+        self.view.rcu(|view| View {
+            config: Arc::clone(&view.config),
+            subjects: Arc::clone(&after),
+        });
     }
 
     fn let_back(&self, pool: &Pool, now: Instant) {
-        for (id, subject) in self.subjects.load().iter() {
+        let view = self.view.load();
+        for subject in view.subjects.values() {
             let _turn = lock(&self.turn);
-            if subject.record().pass(&self.config.load(), now) {
-                pool.mark(id, Cause::Ejected, false);
-                tracing::info!(pool = pool.name(), endpoint = %id, "let back");
+            if subject.record().pass(&view.config, now) {
+                pool.mark(&subject.id, Cause::Ejected, false);
+                tracing::info!(pool = pool.name(), endpoint = %subject.id, "let back");
                 observe::returned(pool.name());
             }
         }
@@ -119,13 +133,13 @@ impl Ledger {
 
     /// Compares those that are in, and completes rows that found no room before.
     fn judge(&self, pool: &Pool, members: &[Arc<Endpoint>], now: Instant) {
-        let subjects = self.subjects.load();
-        let config = self.config();
+        let view = self.view.load();
+        let config = &view.config;
         let (mut watched, mut times) = (Vec::new(), Vec::new());
         let mut fleet = Vec::<SuccessRate>::new();
         let mut in_a_row = Vec::new();
         for endpoint in members {
-            let Some(subject) = subjects.get(endpoint.id()) else {
+            let Some(subject) = view.subjects.get(&life(endpoint)) else {
                 continue;
             };
             let mut record = subject.record();
@@ -137,17 +151,17 @@ impl Ledger {
             }
             fleet.push(record.success_rate(now));
             times.push(record.latency(now));
-            watched.push((endpoint, subject));
+            watched.push(subject);
         }
         for (at, reason) in in_a_row.into_iter().chain(config.suspects(&fleet, &times)) {
-            let (endpoint, subject) = watched[at];
-            self.eject(pool, endpoint.id(), subject, reason, now);
+            self.eject(pool, watched[at], reason, now);
         }
     }
 
     /// Ejects, if the share allows one more.
     #[cold]
-    fn eject(&self, pool: &Pool, id: &EndpointId, subject: &Subject, reason: Reason, now: Instant) {
+    fn eject(&self, pool: &Pool, subject: &Subject, reason: Reason, now: Instant) {
+        let id = &subject.id;
         let _turn = lock(&self.turn);
         if subject.record().ejection.is_some() {
             return;
@@ -156,7 +170,7 @@ impl Ledger {
             observe::refused(pool.name());
             return;
         }
-        subject.record().eject(reason, &self.config.load(), now);
+        subject.record().eject(reason, &self.config(), now);
         pool.mark(id, Cause::Ejected, true);
         tracing::warn!(pool = pool.name(), endpoint = %id, reason = reason.code(), "ejected");
         observe::ejected(pool.name(), reason);
@@ -169,24 +183,24 @@ impl Ledger {
         let takes = |other: &Arc<Endpoint>| {
             other.id() != id && other.weight() > 0 && other.stats().causes() == 0
         };
-        members.iter().filter(out).count() < self.config.load().room(members.len())
+        members.iter().filter(out).count() < self.config().room(members.len())
             && members.iter().any(takes)
     }
 
     pub(super) fn watched(&self, now: Instant) -> BTreeMap<EndpointId, Watched> {
-        let subjects = self.subjects.load();
-        let watched = |(id, subject): (&EndpointId, &Arc<Subject>)| {
-            (id.clone(), Watched::of(&mut subject.record(), now))
+        let watched = |subject: &Arc<Subject>| {
+            let watched = Watched::of(&mut subject.record(), now);
+            (subject.id.clone(), watched)
         };
-        subjects.iter().map(watched).collect()
+        self.view.load().subjects.values().map(watched).collect()
     }
 
     /// Takes every verdict back.
     pub(super) fn acquit(&self, pool: &Pool) {
         let _turn = lock(&self.turn);
-        for (id, subject) in self.subjects.load().iter() {
+        for subject in self.view.load().subjects.values() {
             if subject.record().ejection.take().is_some() {
-                pool.mark(id, Cause::Ejected, false);
+                pool.mark(&subject.id, Cause::Ejected, false);
             }
         }
     }
@@ -195,13 +209,13 @@ impl Ledger {
 /// One lock of one endpoint per request; the fleet is looked at elsewhere.
 impl Observer for Ledger {
     fn observed(&self, endpoint: &Endpoint, observation: &Observation) {
-        let config = self.config.load();
+        let view = self.view.load();
+        let config = &view.config;
         let (failed, now) = (observation.outcome.is_failure(), observation.now);
         if observation.outcome == Outcome::Overloaded && !config.overload {
             return;
         }
-        let subjects = self.subjects.load();
-        let subject = subjects.get(endpoint.id()).filter(|it| it.is(endpoint));
+        let subject = view.subjects.get(&life(endpoint));
         let Some(subject) = subject.filter(|_| !self.pulse.is_void(observation)) else {
             return;
         };
@@ -213,19 +227,27 @@ impl Observer for Ledger {
                 record.time(observation.latency, now);
             }
         }
-        let complete = !cancelled && record.observe(failed, &config, now);
+        let complete = !cancelled && record.observe(failed, config, now);
         drop(record);
         if complete && let Some(pool) = self.pool.upgrade() {
             let reason = Reason::ConsecutiveFailures;
-            self.eject(&pool, endpoint.id(), subject, reason, now);
+            self.eject(&pool, subject, reason, now);
         }
     }
 }
 
+/// The same for one life of an endpoint, whatever its weight is.
+fn life(endpoint: &Endpoint) -> usize {
+    Arc::as_ptr(&endpoint.stats).addr()
+}
+
 impl Subject {
-    /// The same life, whatever its weight is now.
-    fn is(&self, endpoint: &Endpoint) -> bool {
-        std::ptr::eq(self.life.as_ptr(), Arc::as_ptr(&endpoint.stats))
+    fn new(member: &Endpoint, config: &OutlierDetection, now: Instant) -> Self {
+        Self {
+            id: member.id().clone(),
+            life: Arc::downgrade(&member.stats),
+            record: Mutex::new(Record::new(config.interval, now)),
+        }
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {

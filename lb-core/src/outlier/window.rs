@@ -16,7 +16,9 @@ pub(super) struct Window {
     start: Instant,
     bucket: Duration,
     /// Number of the newest bucket since `start`.
-    newest: u128,
+    newest: u64,
+    /// When the newest bucket ends.
+    ends: Instant,
     buckets: [Counts; BUCKETS as usize],
 }
 
@@ -36,6 +38,7 @@ impl Window {
             start: now,
             bucket: interval / BUCKETS,
             newest: 0,
+            ends: now + interval / BUCKETS,
             buckets: Default::default(),
         }
     }
@@ -79,18 +82,23 @@ impl Window {
 
     /// Empties what has become too old. Time that runs backwards counts as none.
     fn turn(&mut self, now: Instant) {
+        if now < self.ends {
+            return;
+        }
         let passed = now.saturating_duration_since(self.start).as_nanos();
-        let number = passed / self.bucket.as_nanos().max(1);
+        let number = (passed / self.bucket.as_nanos().max(1)) as u64;
         let turned = number.saturating_sub(self.newest).min(BUCKETS.into());
         for step in 1..=turned {
             self.buckets[slot(self.newest + step)] = Counts::default();
         }
         self.newest = self.newest.max(number);
+        let bucket = self.bucket.as_nanos() as u64;
+        self.ends = self.start + Duration::from_nanos(bucket.saturating_mul(self.newest + 1));
     }
 }
 
-fn slot(number: u128) -> usize {
-    (number % u128::from(BUCKETS)) as usize
+fn slot(number: u64) -> usize {
+    (number % u64::from(BUCKETS)) as usize
 }
 
 #[cfg(test)]

@@ -212,21 +212,23 @@ impl Lease {
 /// An answer whose body is still to come, for the proxy, which sees it end.
 #[cfg(feature = "proxy")]
 impl Lease {
-    /// As [`record`](Self::record), for a good head: policies learn now, observers and
-    /// breakers when the body has ended. An endpoint that breaks every answer off must not
-    /// look well in between.
-    pub(crate) fn record_head(&mut self, outcome: Outcome, now: Instant) {
+    /// As [`record`](Self::record), for a good head that came after `latency`: policies
+    /// that time requests learn now, observers and breakers when the body has ended. An
+    /// endpoint that breaks every answer off must not look well in between.
+    pub(crate) fn record_head(&mut self, outcome: Outcome, latency: Duration, now: Instant) {
         if !self.may_tell() {
             return;
         }
         self.answer();
-        let latency = now.saturating_duration_since(self.started());
-        self.learn(&Observation {
-            outcome,
-            latency,
-            now,
-            retry_after: None,
-        });
+        // As in `settle`: nobody else wants to know the time of this one.
+        if self.timed || self.held.is_some() || self.endpoint().stats.is_news(outcome) {
+            self.learn(&Observation {
+                outcome,
+                latency,
+                now,
+                retry_after: None,
+            });
+        }
         self.told = Told::Head(outcome);
         self.head_nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
     }

@@ -220,8 +220,8 @@ where
 /// Lets other requests use the connection at the same time, if it can carry them.
 fn share(inner: &Inner, lease: Option<&Lease>, connection: &Connection) {
     if let (Some(session), Some(lease)) = (connection.session(), lease) {
-        let (uri, limit) = (lease.endpoint().uri(), inner.config.idle);
-        inner.idle.share(uri, session, limit, connection.since);
+        let (endpoint, limit) = (lease.endpoint(), inner.config.idle);
+        inner.idle.share(endpoint, session, limit, connection.since);
     }
 }
 

@@ -66,6 +66,9 @@ pub enum ProxyError {
     /// get this one.
     #[error("the endpoint refused")]
     Refused,
+    /// A part that the application brought along, its policy, panicked.
+    #[error("the proxy failed")]
+    Internal,
     /// No connection to an endpoint could be made.
     #[error("the endpoint could not be reached")]
     Unreachable,
@@ -104,6 +107,7 @@ impl ProxyError {
             Self::NoEndpoint | Self::SessionEndpointDown | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unreachable | Self::UpstreamClosed | Self::InvalidResponse | Self::Refused => {
                 StatusCode::BAD_GATEWAY
             }
@@ -135,6 +139,7 @@ impl ProxyError {
             Self::Overloaded => "overloaded",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Refused => "refused",
+            Self::Internal => "internal",
             Self::Unreachable => "unreachable",
             Self::UpstreamClosed => "upstream_closed",
             Self::InvalidResponse => "invalid_response",

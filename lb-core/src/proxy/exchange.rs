@@ -28,6 +28,7 @@ use crate::affinity::{Asked, NoLease, Session};
 use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::error::PickError;
+use crate::observe;
 use crate::pick::PickCx;
 use crate::pool::Lease;
 use crate::retry::record_answer;
@@ -93,7 +94,7 @@ where
         let header = config.deadline.as_ref();
         let given = header.and_then(|it| take_deadline(it, &mut head.headers, client.trusted));
         let authority = host::authority(&head.uri, &head.headers)?;
-        let (session, first) = choice.unwrap_or_else(|| (read_session(inner, &head, peer), None));
+        let (session, first) = choice.unwrap_or_else(|| read_session(inner, &head, peer, now));
         let mut upload = Upload::new(
             body,
             plan.framing,
@@ -218,6 +219,7 @@ where
                 Err(NoLease::Nobody(_)) if full => return Err(ProxyError::Overloaded),
                 Err(NoLease::Nobody(_)) => return Err(ProxyError::NoEndpoint),
                 Err(NoLease::Down) => return Err(ProxyError::SessionEndpointDown),
+                Err(NoLease::Panicked) => return Err(ProxyError::Internal),
                 Err(NoLease::Wait(longest)) => {
                     let next = tokio::time::sleep_until((now + LOOK).into());
                     self.attempt.link = Link::Waiting(Box::pin(next), longest);
@@ -227,10 +229,16 @@ where
         }
     }
 
+    /// A policy of the user's that panics costs this request only, and not whatever else
+    /// the client's connection carries.
     pub(super) fn pick(&mut self, now: Instant) -> Result<Lease, NoLease> {
         let cx = PickCx::new(now, fastrand::u64(..)).tried(&self.tried);
         let affinity = self.inner.affinity();
-        self.session.pick(affinity, &self.inner.pool, &cx)
+        let mut picked = Err(NoLease::Panicked);
+        observe::guarded("policy", || {
+            picked = self.session.pick(affinity, &self.inner.pool, &cx);
+        });
+        picked
     }
 
     /// Starts the attempt there; `false` if the endpoint is full, which is nobody's
@@ -263,11 +271,17 @@ fn hint(body: &impl Body) -> BodyHint {
     }
 }
 
-fn read_session(inner: &Inner, head: &request::Parts, peer: Option<IpAddr>) -> Session {
+fn read_session(
+    inner: &Inner,
+    head: &request::Parts,
+    peer: Option<IpAddr>,
+    now: Instant,
+) -> Choice {
     let asked = Asked {
         uri: &head.uri,
         headers: &head.headers,
         peer,
     };
-    Session::read(inner.affinity(), &asked)
+    let session = Session::read(inner.affinity(), &asked, || clock::unix_seconds_at(now));
+    (session, None)
 }

@@ -1,7 +1,7 @@
 //! The answer has come: hand it to the client.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -40,8 +40,8 @@ where
             return self.hand_over(connection, lease, rest, now);
         }
         let mut fields = std::mem::take(&mut self.attempt.fields);
-        record_head(&mut lease, answer.status, &fields, now);
         let after = now.saturating_duration_since(lease.started());
+        record_head(&mut lease, answer.status, &fields, after, now);
         self.inner.metrics.answered(answer.status, after);
         if let Some(hedge) = &self.route_policy().hedge {
             hedge.learn(after, now);
@@ -50,7 +50,7 @@ where
         if answer.report {
             lease.take_report(&mut fields, || now);
         }
-        self.bind(lease.endpoint(), &mut fields);
+        self.bind(lease.endpoint(), &mut fields, now);
         let body = self.body(answer, rest, connection, lease, now);
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
@@ -58,10 +58,11 @@ where
         Ok(response)
     }
 
-    fn bind(&self, endpoint: &Endpoint, fields: &mut HeaderMap) {
+    fn bind(&self, endpoint: &Endpoint, fields: &mut HeaderMap, now: Instant) {
         let tls = self.inner.config.tls;
+        let unix_seconds = || clock::unix_seconds_at(now);
         self.session
-            .write(self.inner.affinity(), endpoint, tls, fields);
+            .write(self.inner.affinity(), endpoint, tls, fields, unix_seconds);
         if let Some(explanation) = &self.explanation {
             let policy = self.inner.pool.policy();
             let by = self.session.holds(endpoint).then_some("session");
@@ -122,7 +123,7 @@ where
         let mut response = Response::new(ProxyBody::whole(Bytes::new(), None));
         let mut fields = std::mem::take(&mut self.attempt.fields);
         lease.take_report(&mut fields, || now);
-        self.bind(lease.endpoint(), &mut fields);
+        self.bind(lease.endpoint(), &mut fields, now);
         *response.headers_mut() = fields;
         *response.status_mut() = handover.answer(response.headers_mut());
         let (stream, place) = connection.into_stream();
@@ -139,11 +140,17 @@ where
 
 /// Tells what the head says of an answer that the client gets: a failure at once, a
 /// success when its body has come too.
-fn record_head(lease: &mut Lease, status: StatusCode, fields: &HeaderMap, now: Instant) {
+fn record_head(
+    lease: &mut Lease,
+    status: StatusCode,
+    fields: &HeaderMap,
+    after: Duration,
+    now: Instant,
+) {
     let outcome = Outcome::from_status(status);
     if outcome.is_failure() {
         record_answer(lease, status, fields, now);
     } else {
-        lease.record_head(outcome, now);
+        lease.record_head(outcome, after, now);
     }
 }

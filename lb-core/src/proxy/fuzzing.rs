@@ -1,5 +1,6 @@
 //! The pure rules, for the fuzz targets in `fuzz/`. Only there with `--cfg fuzzing`.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -84,13 +85,25 @@ pub fn encode(body: &[&[u8]], trailers: Option<&HeaderMap>) -> Vec<u8> {
 /// # Errors
 ///
 /// When it is no answer, or ambiguous.
+///
+/// # Panics
+///
+/// When what was read before makes a difference.
 pub fn answer(
     bytes: &Bytes,
     method: &Method,
 ) -> Result<Option<(usize, StatusCode, HeaderMap)>, ()> {
+    thread_local! {
+        static KNOWN: RefCell<Vocabulary> = const { RefCell::new(Vocabulary::new()) };
+    }
     let mut fields = HeaderMap::new();
-    let mut vocabulary = Vocabulary::new();
-    let parsed = parse(bytes, method, &mut fields, &mut vocabulary);
+    let parsed = parse(bytes, method, &mut fields, &mut Vocabulary::new());
+    for _ in 0..2 {
+        let mut again = HeaderMap::new();
+        let seen = KNOWN.with_borrow_mut(|known| parse(bytes, method, &mut again, known));
+        assert_eq!(seen, parsed);
+        assert!(!matches!(parsed, Ok(Some(_))) || again == fields);
+    }
     let parsed = parsed.map_err(|InvalidAnswer| ())?;
     Ok(parsed.map(|answer| (answer.length, answer.status, fields)))
 }

@@ -20,13 +20,13 @@ use super::route::{RoutePolicy, Routes};
 use super::tls;
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
-use super::upstream::idle::IdleConnections;
+use super::upstream::idle::{IdleConnections, is_welcome};
 use super::{Limits, ProxyBody, Timeouts};
 use crate::affinity::Affinity;
 use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
 use crate::deadline::DeadlineHeader;
-use crate::endpoint::{Cause, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::hedge::Hedge;
 use crate::pool::Pool;
 use crate::retry::{RetryBudget, RetryOn};
@@ -390,9 +390,8 @@ impl Inner {
 
     /// Keeps a connection for the next request, unless its endpoint takes none.
     pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Instant) {
-        if endpoint.stats().causes() & !Cause::Draining.bit() == 0 {
-            self.idle
-                .put(endpoint.uri(), connection, self.config.idle, now);
+        if is_welcome(endpoint.stats()) {
+            self.idle.put(endpoint, connection, self.config.idle, now);
         } else {
             self.idle.close(endpoint.uri());
         }

@@ -8,9 +8,11 @@ use lb_core::outlier::{OutlierDetection, Reason};
 use lb_core::policy::RoundRobin;
 use lb_core::proxy::Timeouts;
 use lb_core::retry::RetryBudget;
-use lb_core::{Pool, ReverseProxy};
+use lb_core::{Cause, Pool, ReverseProxy};
 
 use crate::support::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// An address where nobody listens.
 fn nobody() -> String {
@@ -283,4 +285,27 @@ async fn a_clients_malformed_body_is_never_charged_to_an_endpoint() {
     }
     let charged = pool.outlier().unwrap().watched();
     assert!(charged.values().all(|one| one.ejections_total == 0));
+}
+
+#[tokio::test]
+async fn the_unused_connections_of_an_ejected_endpoint_are_closed() {
+    let origins = [Origin::saying("a"), Origin::saying("b")];
+    let urls = origins.each_ref().map(Origin::url);
+    let pool = pool(&urls);
+    let kept = Timeouts::default().idle(Duration::from_secs(600));
+    let gateway = serve(pool.reverse_proxy().timeouts(kept)).await;
+    let mut client = Client::connect(gateway).await;
+    for _ in 0..4 {
+        assert_eq!(client.ask(GET).await.status, 200);
+    }
+    assert_eq!(pool.status().connections, 2);
+    pool.mark(&urls[0].as_str().into(), Cause::Ejected, true);
+    let closed = async {
+        while pool.status().connections > 1 {
+            assert_eq!(client.ask(GET).await.text(), "b");
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed)
+        .await
+        .expect("closed within a second or so");
 }

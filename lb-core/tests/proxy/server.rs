@@ -1,8 +1,14 @@
 //! The gateway as a server of its own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lb_core::candidates::Candidates;
+use lb_core::pick::Picker;
+use lb_core::policy::{Policy, PolicyConfig};
 use lb_core::proxy::{GatewayServer, ServeOptions, serve_gateway};
+use lb_core::{PickCx, Pool};
 
 use crate::support::*;
 
@@ -71,4 +77,44 @@ async fn a_dropped_server_stops_at_once() {
     client.send(GET).await;
     drop(server);
     assert!(client.is_closed().await);
+}
+
+/// Any endpoint, until it panics.
+#[derive(Clone, Debug, Default)]
+struct Moody(Arc<AtomicBool>);
+
+impl Policy for Moody {
+    fn name(&self) -> &'static str {
+        "moody"
+    }
+
+    fn build(&self, _: &Candidates, _: u64) -> Arc<dyn Picker> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Picker for Moody {
+    fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+        assert!(!self.0.load(Ordering::SeqCst), "in a bad mood");
+        candidates.any(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_panics_costs_its_request_and_not_the_connection() {
+    let origin = Origin::saying("hello");
+    let mood = Moody::default();
+    let policy = PolicyConfig::Custom(Arc::new(mood.clone()));
+    let pool = Pool::builder("test").endpoints([origin.url()]);
+    let pool = pool.policy(policy).build().unwrap();
+    let options = ServeOptions::new("127.0.0.1:0".parse().unwrap()).workers(1);
+    let server = serve_gateway(&pool.reverse_proxy(), &options).unwrap();
+    let mut client = Client::connect(server.local_addr()).await;
+    for (angry, status) in [(false, 200), (true, 500), (true, 500), (false, 200)] {
+        mood.0.store(angry, Ordering::SeqCst);
+        let answer = client.ask(GET).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(angry == answer.text().contains("\"internal\""));
+    }
+    assert_eq!(pool.endpoints()[0].stats().in_flight(), 0);
 }

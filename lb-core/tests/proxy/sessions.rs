@@ -241,6 +241,19 @@ async fn load_reports_are_taken_in_and_never_reach_the_client() {
         ),
         ("endpoint-load-metrics: TEXT cpu_utilization=NaN\r\n", None),
         ("endpoint-load-metrics-bin: AAAA\r\n", None),
+        // Found by fuzzing: names with control characters could not be told on.
+        (
+            "endpoint-load-metrics: TEXT cpu_utilization=0.5,named_metrics.a\tb=1\r\n",
+            None,
+        ),
+        (
+            "endpoint-load-metrics: TEXT cpu_utilization=0.5,named_metrics.a\u{85}b=1\r\n",
+            None,
+        ),
+        (
+            "endpoint-load-metrics: JSON {\"cpu_utilization\":0.5,\"a\tb\":1}\r\n",
+            None,
+        ),
     ];
     for (text, cpu) in cases {
         let origin = reporting(text);

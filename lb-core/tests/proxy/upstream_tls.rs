@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lb_core::health::{HttpProbe, Probe as _, ProbeError};
 use lb_core::proxy::{UpstreamTls, UpstreamTlsBuilder};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -294,4 +295,22 @@ async fn an_answer_without_the_end_of_tls_is_aborted() {
     client.send(GET).await;
     let complete = client.answer().await.is_some_and(|answer| answer.complete);
     assert!(!complete, "half an answer looks whole");
+}
+
+#[tokio::test]
+async fn a_probe_asks_over_tls_whom_it_may_trust_and_nobody_in_plain_text() {
+    let authority = Authority::new();
+    let signed = authority.sign(&["localhost"]);
+    let origin = Origin2::start(signed, None, &["h2", "http/1.1"], Http1::Polite).await;
+    let pool = pool(&[origin.by_name()]);
+    let endpoint = &pool.endpoints()[0];
+    let probe = || HttpProbe::get("/ready").unwrap();
+    let trusting = |tls: UpstreamTlsBuilder| probe().upstream_tls(tls.build().unwrap());
+    trusting(authority.trusted()).probe(endpoint).await.unwrap();
+    assert_eq!(origin.accepted(), 1);
+    for refused in [trusting(Authority::new().trusted()), probe().any_answer()] {
+        let answer = refused.probe(endpoint).await;
+        assert!(matches!(answer, Err(ProbeError::Io(_))), "{answer:?}");
+    }
+    assert_eq!(origin.accepted(), 1);
 }

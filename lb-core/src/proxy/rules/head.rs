@@ -92,7 +92,7 @@ fn write_client_fields(out: &mut Vec<u8>, headers: &HeaderMap, plan: &Plan, clie
             || name == header::HOST
             || name == header::CONTENT_LENGTH
             || name == header::COOKIE
-            || text.contains('_')
+            || text.as_bytes().contains(&b'_')
             || (is_forwarding(text) && (!client.trusted || name == FORWARDED_FOR))
             || (plan.connection.nominates && is_nominated(headers, name));
         if !dropped {

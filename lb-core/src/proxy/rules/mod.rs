@@ -12,7 +12,7 @@
 //! - [`head`]: the request head as it is written to an endpoint.
 //! - [`http2`]: the same for HTTP/2, read off the form of HTTP/1.1.
 //! - [`chunked`]: the chunked coding, read strictly.
-//! - [`vocabulary`]: the names of an answer, read once.
+//! - [`vocabulary`]: the lines of answers, read once.
 //! - [`replay`]: whether a failed request may go to another endpoint.
 //! - [`upgrade`]: when bytes may flow raw.
 

@@ -9,7 +9,7 @@ use httparse::Header;
 
 use super::names::{ConnectionOptions, is_hop_by_hop, is_nominated};
 use super::request::{Framing, content_length};
-use super::vocabulary::{Meaning, Vocabulary};
+use super::vocabulary::{Meaning, Start, Vocabulary};
 
 /// Fields in an answer's head, at most.
 const MAX_FIELDS: usize = 128;
@@ -37,7 +37,7 @@ pub(crate) struct Answer {
 /// Parses a head at the start of `bytes` into `fields`, which is emptied first.
 ///
 /// `None` when the head is not complete yet. Values share the memory of
-/// `bytes`, names come from `vocabulary`. An answer with two lengths, with a length
+/// `bytes` unless `vocabulary` knows them, as it does names. An answer with two lengths, with a length
 /// and a transfer coding, or with any coding but `chunked` is invalid.
 pub(crate) fn parse(
     bytes: &Bytes,
@@ -45,6 +45,53 @@ pub(crate) fn parse(
     fields: &mut HeaderMap,
     vocabulary: &mut Vocabulary,
 ) -> Result<Option<Answer>, InvalidAnswer> {
+    let recalled = recall(bytes, fields, vocabulary);
+    let read = match recalled {
+        Some(recalled) => Some(recalled),
+        None => read(bytes, fields, vocabulary)?,
+    };
+    let Some((start, length, seen)) = read else {
+        return Ok(None);
+    };
+    let framing = seen.framing(method, start.status)?;
+    let keeps = if start.current {
+        !seen.connection.close
+    } else {
+        seen.connection.keep_alive
+    };
+    Ok(Some(Answer {
+        length,
+        status: start.status,
+        framing,
+        connection: seen.connection,
+        hop: seen.hop,
+        report: seen.report,
+        reusable: keeps && framing != Framing::Close,
+    }))
+}
+
+/// A head, its length, and what its fields say.
+type Head = (Start, usize, Seen);
+
+/// Reads a head whose lines are all known; `None` for any other.
+fn recall(bytes: &Bytes, fields: &mut HeaderMap, vocabulary: &mut Vocabulary) -> Option<Head> {
+    fields.clear();
+    let mut seen = Seen::default();
+    let (start, length) = vocabulary.recall(bytes, |name, meaning, value| {
+        if seen.take(meaning, &value).ok()? {
+            fields.append(name, value);
+        }
+        Some(())
+    })?;
+    Some((start, length, seen))
+}
+
+/// Reads any head, and remembers its lines.
+fn read(
+    bytes: &Bytes,
+    fields: &mut HeaderMap,
+    vocabulary: &mut Vocabulary,
+) -> Result<Option<Head>, InvalidAnswer> {
     let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default()
@@ -59,22 +106,12 @@ pub(crate) fn parse(
         .ok_or(InvalidAnswer)?;
     fields.clear();
     let seen = Seen::read(head.headers, bytes, fields, vocabulary)?;
-    let framing = seen.framing(method, status)?;
-    let current = head.version == Some(1);
-    let keeps = if current {
-        !seen.connection.close
-    } else {
-        seen.connection.keep_alive
-    };
-    Ok(Some(Answer {
-        length,
+    let start = Start {
         status,
-        framing,
-        connection: seen.connection,
-        hop: seen.hop,
-        report: seen.report,
-        reusable: keeps && framing != Framing::Close,
-    }))
+        current: head.version == Some(1),
+    };
+    vocabulary.learn_start(bytes, start);
+    Ok(Some((start, length, seen)))
 }
 
 /// The same for an answer over HTTP/2, whose fields were read already. `ended`: no
@@ -126,7 +163,7 @@ impl Seen {
         let mut seen = Self::default();
         for (place, line) in lines.iter().enumerate() {
             let (name, meaning) = vocabulary
-                .read(place, line.name.as_bytes())
+                .read(place, line.name.as_bytes(), line.value)
                 .ok_or(InvalidAnswer)?;
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
             let value = value.map_err(|_| InvalidAnswer)?;

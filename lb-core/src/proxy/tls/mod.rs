@@ -14,6 +14,7 @@
 //!
 //! Cost: one handshake per connection, which is kept and shared like any other.
 //! Sessions are resumed, so a further connection to the same endpoint is cheaper.
+//! [Probes](crate::health::HttpProbe::upstream_tls) shake hands each time.
 //!
 //! ```no_run
 //! use lb_core::Pool;
@@ -36,6 +37,7 @@
 
 mod builder;
 mod connector;
+mod probe;
 mod stream;
 
 pub use builder::{UpstreamTls, UpstreamTlsBuilder, UpstreamTlsError};

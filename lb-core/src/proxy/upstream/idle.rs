@@ -1,7 +1,5 @@
 //! Unused connections, ready for the next request to the same endpoint.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +10,8 @@ use tokio::runtime::Handle;
 
 use super::connection::Connection;
 use super::http2::Session;
+use crate::endpoint::{Cause, Endpoint, Stats};
+use crate::spread::ByAddress;
 
 /// Threads beyond this share a part.
 const SHARDS: usize = 32;
@@ -24,8 +24,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 ///
 /// Each thread uses its own part, so that threads do not wait for each other.
 /// Within a part the most recently used connection goes first, so that
-/// the others can grow old and be closed. Nothing runs in the background: each
-/// return sweeps its part at most once a second.
+/// the others can grow old and be closed. Nothing runs in the background: at most once
+/// a second a return closes what has grown old in its part, and whatever belongs to
+/// endpoints that were ejected, are down, or are no members any more.
 #[derive(Debug)]
 pub(crate) struct IdleConnections {
     shards: [Mutex<Shard>; SHARDS],
@@ -34,14 +35,16 @@ pub(crate) struct IdleConnections {
 
 #[derive(Debug, Default)]
 struct Shard {
-    stacks: HashMap<usize, Stack, BuildHasherDefault<Spread>>,
-    swept: Option<Instant>,
+    stacks: ByAddress<Stack>,
+    /// When it looks for old ones next.
+    sweep_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Stack {
     /// Keeps the key's memory.
     _authority: Authority,
+    stats: Arc<Stats>,
     connections: Vec<Connection>,
     /// Those that many requests share, and when each was last seen in use.
     sessions: Vec<(Arc<Session>, Instant)>,
@@ -80,37 +83,53 @@ impl IdleConnections {
             return Some(Connection::on(session, true, now));
         }
         while let Some(mut connection) = stack.connections.pop() {
-            let age = now.saturating_duration_since(connection.since);
-            if connection.runtime == runtime && age < limit && connection.stream.is_quiet() {
+            // To add costs less than to take a difference.
+            let young = connection
+                .since
+                .checked_add(limit)
+                .is_none_or(|end| now < end);
+            if connection.runtime == runtime && young && connection.stream.is_quiet() {
                 return Some(connection);
             }
         }
         None
     }
 
-    /// Keeps `connection` for the next request to `uri`.
-    pub(crate) fn put(&self, uri: &Uri, mut connection: Connection, limit: Duration, now: Instant) {
-        let Some(authority) = uri.authority() else {
+    /// Keeps `connection` for the next request to `endpoint`.
+    pub(crate) fn put(
+        &self,
+        endpoint: &Endpoint,
+        mut connection: Connection,
+        limit: Duration,
+        now: Instant,
+    ) {
+        let Some(authority) = endpoint.uri().authority() else {
             return;
         };
         connection.since = now;
         connection.reused = true;
         let mut shard = self.shard();
         shard.sweep(limit, now);
-        let stack = shard.stack(authority);
+        let stack = shard.stack(authority, endpoint);
         if stack.connections.len() < self.per_endpoint {
             stack.connections.push(connection);
         }
     }
 
-    /// Lets further requests to `uri` share `session`.
-    pub(crate) fn share(&self, uri: &Uri, session: &Arc<Session>, limit: Duration, now: Instant) {
-        let Some(authority) = uri.authority() else {
+    /// Lets further requests to `endpoint` share `session`.
+    pub(crate) fn share(
+        &self,
+        endpoint: &Endpoint,
+        session: &Arc<Session>,
+        limit: Duration,
+        now: Instant,
+    ) {
+        let Some(authority) = endpoint.uri().authority() else {
             return;
         };
         let mut shard = self.shard();
         shard.sweep(limit, now);
-        let stack = shard.stack(authority);
+        let stack = shard.stack(authority, endpoint);
         if stack.sessions.len() < SESSIONS {
             stack.sessions.push((Arc::clone(session), now));
         }
@@ -148,22 +167,31 @@ impl Stack {
     }
 }
 
+/// The endpoint takes requests: nothing stands against it, or it only takes no new
+/// sessions. Whoever is ejected, down or gone begins with new connections.
+pub(crate) fn is_welcome(stats: &Stats) -> bool {
+    stats.causes() & !Cause::Draining.bit() == 0
+}
+
 impl Shard {
-    fn stack(&mut self, authority: &Authority) -> &mut Stack {
+    fn stack(&mut self, authority: &Authority, endpoint: &Endpoint) -> &mut Stack {
         self.stacks.entry(key(authority)).or_insert_with(|| Stack {
             _authority: authority.clone(),
+            stats: Arc::clone(&endpoint.stats),
             connections: Vec::new(),
             sessions: Vec::new(),
         })
     }
 
     fn sweep(&mut self, limit: Duration, now: Instant) {
-        let due = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP;
-        if !self.swept.is_none_or(due) {
+        if self.sweep_at.is_some_and(|due| now < due) {
             return;
         }
-        self.swept = Some(now);
+        self.sweep_at = Some(now + SWEEP);
         self.stacks.retain(|_, stack| {
+            if !is_welcome(&stack.stats) {
+                return false;
+            }
             let young = |one: &Connection| now.saturating_duration_since(one.since) < limit;
             stack.connections.retain(young);
             stack.close_old_sessions(limit, now);
@@ -187,25 +215,4 @@ fn thread_index() -> usize {
         static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
     }
     INDEX.with(|index| *index)
-}
-
-/// Keys are addresses: one multiplication spreads them over all bits.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_usize(usize::from(*byte));
-        }
-    }
-
-    fn write_usize(&mut self, address: usize) {
-        // 2^64 divided by the golden ratio (Knuth, volume 3, 6.4).
-        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
 }
