@@ -216,6 +216,7 @@ impl Step {
             Stage::Combine => format!("{rule} asks for {after} ({reason})"),
             Stage::Metric => format!("{rule}: {after} ({reason})"),
             Stage::Note => format!("{rule}: {reason}"),
+            Stage::Victims => format!("stops {rule} ({reason})"),
             _ => format!("{rule} makes it {before} -> {after} ({reason})"),
         }
     }

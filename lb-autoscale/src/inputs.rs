@@ -62,15 +62,15 @@ pub struct Pod {
     /// It is being deleted.
     #[serde(default)]
     pub deleting: bool,
-    /// Its containers and what they request.
+    /// Its containers and what they request. Pods made from one template may share one list.
     #[serde(default)]
-    pub containers: Vec<Container>,
+    pub containers: Arc<[Container]>,
     /// Its init containers; those that restart always count as containers.
     #[serde(default)]
-    pub init_containers: Vec<Container>,
+    pub init_containers: Arc<[Container]>,
     /// Where it runs, to keep zones even when shrinking.
     #[serde(default)]
-    pub zone: Option<String>,
+    pub zone: Option<Arc<str>>,
     /// Work it holds that would be lost or moved by stopping it; `None` if unknown.
     #[serde(default)]
     pub active_work: Option<u32>,
@@ -221,8 +221,8 @@ impl Pod {
             started_at: None,
             ready_changed_at: None,
             deleting: false,
-            containers: Vec::new(),
-            init_containers: Vec::new(),
+            containers: Arc::default(),
+            init_containers: Arc::default(),
             zone: None,
             active_work: None,
             draining: false,
@@ -236,10 +236,11 @@ impl Pod {
         self
     }
 
-    /// Adds a container.
+    /// Its containers. Pods that are given clones of one `Arc` share the list: it takes
+    /// memory once, and what it requests is added up once.
     #[must_use]
-    pub fn container(mut self, container: Container) -> Self {
-        self.containers.push(container);
+    pub fn containers(mut self, containers: impl Into<Arc<[Container]>>) -> Self {
+        self.containers = containers.into();
         self
     }
 
@@ -252,7 +253,7 @@ impl Pod {
 
     /// The zone it runs in.
     #[must_use]
-    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
         self.zone = Some(zone.into());
         self
     }
@@ -261,6 +262,13 @@ impl Pod {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.phase == Phase::Running && self.ready == Some(true) && !self.deleting && !self.draining
+    }
+
+    /// The very same lists, so the very same requests.
+    #[inline]
+    pub(crate) fn shares_containers(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.containers, &other.containers)
+            && Arc::ptr_eq(&self.init_containers, &other.init_containers)
     }
 }
 
@@ -340,6 +348,12 @@ impl PodSample {
             at: None,
             window_seconds: 0,
         }
+    }
+
+    /// Whether it was reported by `pod`: one comparison of pointers if the name is shared.
+    #[inline]
+    pub(crate) fn is_of(&self, pod: &Pod) -> bool {
+        Arc::ptr_eq(&self.pod, &pod.name) || self.pod == pod.name
     }
 }
 

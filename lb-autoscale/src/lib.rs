@@ -13,7 +13,8 @@
 //! | read and write `autoscaling/v2` manifests         | `manifest` (feature `manifest`) | decide |
 //! | see how much work fits                            | [`capacity`]  | decide |
 //! | find out how big one instance should be           | [`vertical`]  | decide |
-//! | draw a decision                                   | [`explain`]   | decide |
+//! | read a decision in words and pictures             | [`explain`]   | decide |
+//! | decide again what was decided elsewhere           | [`record`]    | decide |
 //! | keep memory between decisions                     | [`state`]     | decide |
 //! | check single rules against Kubernetes             | [`hpa`]       | decide |
 //! | exact numbers and integer time                    | [`quantity`], [`time`] | decide |
@@ -51,6 +52,7 @@ pub mod process;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 pub mod quantity;
+pub mod record;
 pub mod run;
 #[cfg(feature = "sim")]
 pub mod sim;

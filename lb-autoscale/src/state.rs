@@ -67,6 +67,16 @@ impl State {
         self.memory.manual.as_ref()
     }
 
+    /// Takes back that a change was made, but not that it was proposed: it was not carried out.
+    pub(crate) fn undo_change(&mut self, before: &Self) {
+        self.history.scale_ups.clone_from(&before.history.scale_ups);
+        self.history
+            .scale_downs
+            .clone_from(&before.history.scale_downs);
+        self.memory.last_up = before.memory.last_up;
+        self.memory.last_down = before.memory.last_down;
+    }
+
     /// Time never runs backwards for the engine.
     pub(crate) fn advance(&mut self, now: UnixMillis, trace: &mut Trace) -> UnixMillis {
         let latest = self.latest.map_or(now, |latest| latest.max(now));

@@ -11,6 +11,7 @@
 //! let noon = UnixMillis::from_secs(43_200);
 //! assert_eq!(noon + Duration::from_secs(1), UnixMillis::from_millis(43_201_000));
 //! assert_eq!(noon.since(noon + Duration::from_secs(1)), Duration::ZERO);
+//! assert_eq!(noon.to_string(), "1970-01-01T12:00:00.000Z");
 //! ```
 
 use std::fmt;
@@ -18,6 +19,9 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+/// Milliseconds of a day.
+pub(crate) const DAY_MILLIS: i64 = 86_400_000;
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z, leap seconds ignored.
 #[derive(
@@ -51,6 +55,29 @@ impl UnixMillis {
         Duration::from_millis(u64::try_from(self.age_of(earlier)).unwrap_or(0))
     }
 
+    /// Year, month and day (from 1) in UTC, of the proleptic Gregorian calendar.
+    pub(crate) const fn date(self) -> (i64, i64, i64) {
+        // Days to civil date, after Howard Hinnant, "chrono-compatible low-level date algorithms".
+        let days = self.0.div_euclid(DAY_MILLIS) + 719_468;
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_based = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * march_based + 2) / 5 + 1;
+        // March is month 0 of its year, so January and February belong to the next one.
+        let months = (year_of_era + era * 400) * 12 + march_based + 2;
+        (months.div_euclid(12), months.rem_euclid(12) + 1, day)
+    }
+
+    /// Hours, minutes and seconds of the day in UTC: `12:00:00`.
+    pub(crate) fn clock_time(self) -> String {
+        let seconds = self.0.rem_euclid(DAY_MILLIS) / 1_000;
+        let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+        format!("{hours:02}:{minutes:02}:{:02}", seconds % 60)
+    }
+
     /// Signed age of `earlier` in milliseconds: negative if it lies in the future.
     pub(crate) const fn age_of(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
@@ -74,13 +101,11 @@ impl Sub<Duration> for UnixMillis {
 }
 
 impl fmt::Display for UnixMillis {
+    /// As RFC 3339 has it, in UTC.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{:03}s",
-            self.0.div_euclid(1_000),
-            self.0.rem_euclid(1_000)
-        )
+        let (year, month, day) = self.date();
+        let (time, millis) = (self.clock_time(), self.0.rem_euclid(1_000));
+        write!(f, "{year:04}-{month:02}-{day:02}T{time}.{millis:03}Z")
     }
 }
 

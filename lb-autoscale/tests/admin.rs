@@ -1,14 +1,17 @@
 //! The admin service: what it shows, what it changes, what it refuses.
 #![cfg(feature = "admin")]
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use lb_autoscale::actuator::DryRun;
 use lb_autoscale::admin::Admin;
+use lb_autoscale::record::Record;
 use lb_autoscale::source::Gauges;
 use lb_autoscale::spec::Metric;
-use lb_autoscale::{Autoscaler, AutoscalerHandle, Spec};
+use lb_autoscale::{Autoscaler, AutoscalerHandle, Spec, UnixMillis};
 use serde_json::{Value, json};
 use tower_service::Service;
 
@@ -20,7 +23,12 @@ async fn running() -> (AutoscalerHandle, Admin) {
         .metric(Metric::external("active").average_value(8.0))
         .build()
         .expect("a valid specification");
-    let handle = Autoscaler::new(spec, gauges, DryRun::new(3)).run();
+    // Every look at the clock is a second later than the one before.
+    let seconds = AtomicI64::new(1_000_000);
+    let handle = Autoscaler::new(spec, gauges, DryRun::new(3))
+        // Relaxed: it only hands out numbers.
+        .clock(move || UnixMillis::from_secs(seconds.fetch_add(1, Ordering::Relaxed)))
+        .run();
     handle.next_decision().await;
     let admin = Admin::new(handle.control());
     (handle, admin)
@@ -59,6 +67,67 @@ async fn the_latest_decision_is_told_in_words_numbers_and_a_picture() {
     assert_eq!(why, "3 -> 4: active asks for 4 (ValidMetricFound)");
     let (_, svg) = ask(&mut admin, "GET", "/why.svg", &Value::Null).await;
     assert!(svg.as_str().is_some_and(|svg| svg.starts_with("<svg")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_shows_the_latest_decision_or_the_one_asked_for() {
+    let (handle, mut admin) = running().await;
+    let first = handle.latest().expect("a decision was made").at.millis();
+    handle.next_decision().await;
+    let (_, latest) = ask(&mut admin, "GET", "/", &Value::Null).await;
+    let latest = latest.as_str().unwrap_or_default();
+    assert!(latest.contains("4 replicas</h1>"), "{latest}");
+    assert!(
+        latest.contains("asks for 4") && latest.contains("ReadyForNewScale"),
+        "{latest}"
+    );
+
+    let (_, older) = ask(&mut admin, "GET", &format!("/?at={first}"), &Value::Null).await;
+    let older = older.as_str().unwrap_or_default();
+    assert!(
+        older.contains("3 <span class=up>→ 4</span> replicas"),
+        "{older}"
+    );
+    assert!(older.contains(&format!("?record={first}")), "{older}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_replays_to_the_same_decision_elsewhere() {
+    let (handle, mut admin) = running().await;
+    let first = handle.latest().expect("a decision was made");
+    handle.next_decision().await;
+    let at = first.at.millis();
+    for path in [format!("/record?at={at}"), format!("/?record={at}")] {
+        let (_, record) = ask(&mut admin, "GET", &path, &Value::Null).await;
+        let record: Record = serde_json::from_value(record).expect("a record");
+        assert_eq!(record.replay(), *first);
+    }
+    let (status, _) = ask(&mut admin, "GET", "/record?at=1", &Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_from_outside_cannot_become_markup() {
+    let evil = "<script>alert(1)</script>";
+    let metric = Metric::external(evil).average_value(8.0);
+    let spec = Spec::builder(evil)
+        .metric(metric)
+        .build()
+        .expect("a valid specification");
+    let gauges = Gauges::default();
+    gauges.set(evil, 90.0);
+    let handle = Autoscaler::new(spec, gauges, DryRun::new(3)).run();
+    handle.next_decision().await;
+    let order = json!({ "kind": "freeze", "author": evil, "reason": evil, "seconds": 600 });
+    let mut admin = Admin::new(handle.control());
+    ask(&mut admin, "PUT", "/override", &order).await;
+    handle.next_decision().await;
+    let (_, page) = ask(&mut admin, "GET", "/", &Value::Null).await;
+    let page = page.as_str().unwrap_or_default();
+    assert!(
+        page.contains("&lt;script&gt;") && !page.contains("<script"),
+        "{page}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

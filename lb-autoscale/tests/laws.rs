@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lb_autoscale::hpa::History;
 use lb_autoscale::inputs::{Container, Observation, Phase, Pod, PodSample};
-use lb_autoscale::policy::{Burst, Cooldown, Override, OverrideKind};
+use lb_autoscale::policy::{Budget, Burst, Cooldown, Forecast, Override, OverrideKind};
+use lb_autoscale::record::Record;
 use lb_autoscale::spec::{Metric, Policy, ScalingRules, SelectPolicy, Spec, SpecBuilder};
 use lb_autoscale::{Decision, Inputs, Quantity, State, UnixMillis, decide};
 use proptest::prelude::*;
@@ -129,6 +130,28 @@ proptest! {
     }
 
     #[test]
+    fn what_forecasts_and_budgets_have_learned_survives_being_stored(loads in loads(), price in 0.001..10.0_f64) {
+        let budget = Budget { price_per_replica_hour: price, per_month: 1_000.0, enforce: true };
+        let forecast = Forecast { season_seconds: 60, slots: 6, ..Forecast::daily("load", 10.0) }.acting();
+        let spec = Spec::builder("law")
+            .replicas(1..=60)
+            .metric(Metric::external("load").average_value(10.0))
+            .policies(|policies| (policies.budget, policies.forecast) = (Some(budget), Some(forecast)))
+            .build()
+            .unwrap();
+        let (mut state, mut current, mut clock) = (State::default(), 5, 0);
+        for (pause, load) in loads {
+            clock += pause;
+            let record = Record::decide(&spec, &mut state, inputs(current, load), at(clock));
+            let stored = serde_json::to_string(&record).unwrap();
+            let read: Record = serde_json::from_str(&stored).unwrap();
+            prop_assert_eq!(&read, &record);
+            prop_assert_eq!(read.replay(), record.decision.clone());
+            current = record.decision.desired;
+        }
+    }
+
+    #[test]
     fn more_load_never_asks_for_fewer(spec in builder(), current in 1..60_u32, low in 0.0..500.0_f64, more in 0.0..500.0_f64) {
         let spec = spec.build().unwrap();
         let fresh = State::with_history(History { recommendations: Some(Default::default()), ..Default::default() });
@@ -179,7 +202,7 @@ proptest! {
     ) {
         let spec = Spec::builder("law").replicas(1..=100).metric(Metric::resource("cpu").utilization(50)).build().unwrap();
         let desired = |reporting: u32| {
-            let pod = |n: u32| Pod::ready(format!("p{n}")).container(Container::cpu("main", Quantity::from_units(1)));
+            let pod = |n: u32| Pod::ready(format!("p{n}")).containers([Container::cpu("main", Quantity::from_units(1))]);
             let samples = (0..reporting).map(|n| PodSample::new(format!("p{n}"), Quantity::from_milli(used))).collect();
             let inputs = Inputs::new(pods).pods((0..pods).map(pod)).observe("cpu", Observation::pods(samples));
             let mut state = State::with_history(History { recommendations: Some(Default::default()), ..Default::default() });

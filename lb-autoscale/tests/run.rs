@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lb_autoscale::actuator::{ActuatorError, DryRun};
 use lb_autoscale::decision::Reason;
+use lb_autoscale::policy::Cooldown;
 use lb_autoscale::source::{Fleet, Gauges, from_fn};
 use lb_autoscale::spec::{Metric, Policy, ScalingRules};
 use lb_autoscale::{Actuator, Autoscaler, Decision, Spec, UnixMillis};
@@ -102,6 +103,38 @@ async fn an_actuator_failing_for_five_minutes_is_reported_and_then_catches_up() 
     assert_eq!(
         status.decisions[0].desired, 3,
         "the change that happened does count"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_failed_starts_no_cooldown() {
+    let gauges = Gauges::default();
+    gauges.set("active", 80.0);
+    let actuator = breakable(1);
+    actuator.broken.store(true, Ordering::Relaxed);
+    let hour = Cooldown {
+        after_up_seconds: 3_600,
+        after_change_seconds: 3_600,
+    };
+    let patient = Spec::builder("simulation")
+        .metric(Metric::external("active").average_value(8.0))
+        .cooldown(hour)
+        .build()
+        .unwrap();
+    let handle = Autoscaler::new(patient, gauges, actuator.clone())
+        .clock(paused_clock())
+        .run();
+    handle.next_decision().await;
+    actuator.broken.store(false, Ordering::Relaxed);
+    handle.next_decision().await;
+    handle.next_decision().await;
+    let status = handle.status();
+    assert_eq!(status.failures_in_a_row, 0, "{status:?}");
+    assert_eq!(
+        status.decisions[0].current,
+        4,
+        "{}",
+        status.decisions[0].why()
     );
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn pods(input: &Value, resource: &str) -> Vec<Pod> {
 }
 
 fn one_pod(pod: &Value, resource: &str) -> Pod {
-    let containers = |key: &str| -> Vec<Container> {
+    let containers = |key: &str| -> Arc<[Container]> {
         list(&pod[key])
             .iter()
             .map(|container| one_container(container, resource))

@@ -5,19 +5,25 @@
 //! (`second,requests_per_second`), and compares the Kubernetes HPA, the likes of
 //! Knative's KPA and KEDA, the threshold preset, and the demand preset. The
 //! demand preset's target is swept until it costs what the HPA costs, so that
-//! misses are compared at equal instance-hours. `--plots DIR` writes SVG files.
+//! misses are compared at equal instance-hours. `--check` fails unless every claim holds: no
+//! more misses than the HPA's on any trace, at most 0.7 times as many on half of them, at most a
+//! quarter of KPA's changes. `--plots DIR` writes a picture of each day
+//! (the first seed's, or the given traces') instead.
 
+mod claims;
 mod plot;
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lb_autoscale::presets;
 use lb_autoscale::sim::contestants::{Demand, Hpa, Keda, Kpa, ThresholdRules};
 use lb_autoscale::sim::{Outcome, Trace, World, simulate};
 use lb_autoscale::spec::{SelectPolicy, SpecError};
+use lb_autoscale::{Spec, presets};
 use serde_json::json;
+
+use crate::claims::Measured;
 
 const SEEDS: u64 = 10;
 const NAMES: [&str; 5] = ["hpa", "kpa", "keda", "thresholds", "ours"];
@@ -33,17 +39,24 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (mut as_json, mut plots, mut files) = (false, None, Vec::new());
+    let (mut as_json, mut check, mut plots, mut files) = (false, false, None, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => as_json = true,
+            "--check" => check = true,
             "--plots" => plots = Some(arguments.next().ok_or("--plots needs a directory")?),
             _ => files.push(argument),
         }
     }
     if let Some(directory) = plots {
-        return plot::write_all(&directory);
+        let given = files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let traces = if given.is_empty() {
+            Trace::all(1)
+        } else {
+            given
+        };
+        return plot::write_all(&directory, traces);
     }
     // The seeds of one trace stand next to each other.
     let (traces, seeds) = if files.is_empty() {
@@ -55,8 +68,22 @@ fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         (files.iter().map(read).collect::<Result<Vec<_>, _>>()?, 1)
     };
     let results = compare_all(&traces)?;
+    let mut measured = Vec::new();
     for (traces, results) in traces.chunks(seeds).zip(results.chunks(seeds)) {
-        report(&traces[0].name, &mean(results), as_json);
+        let outcomes = mean(results);
+        report(&traces[0].name, &outcomes, as_json);
+        let [hpa, kpa, _, _, ours] = outcomes;
+        let trace = traces[0].name.clone();
+        measured.push(Measured {
+            trace,
+            hpa,
+            kpa,
+            ours,
+        });
+    }
+    let broken = claims::broken(&measured);
+    if check && !broken.is_empty() {
+        return Err(broken.join("\n").into());
     }
     Ok(())
 }
@@ -102,36 +129,44 @@ fn compare(trace: &Trace) -> Result<[Outcome; 5], SpecError> {
         simulate(&world, trace, &mut Kpa::new(70.0)),
         simulate(&world, trace, &mut Keda::new(70.0)?),
         simulate(&world, trace, &mut ThresholdRules::new(SelectPolicy::Min)?),
-        at_equal_cost(&world, trace, hpa.instance_hours)?,
+        at_equal_cost(&world, trace, hpa.instance_hours)?.1,
     ])
 }
 
 /// Bisects the demand preset's target for as many instance-hours as `hours`;
 /// of the targets tried that cost no more, the one with the fewest misses.
-fn at_equal_cost(world: &World, trace: &Trace, hours: f64) -> Result<Outcome, SpecError> {
+fn at_equal_cost(world: &World, trace: &Trace, hours: f64) -> Result<(f64, Outcome), SpecError> {
     let (mut cheap, mut dear) = (200.0, 20.0);
-    let mut best: Option<Outcome> = None;
+    let mut best: Option<(f64, Outcome)> = None;
     for _ in 0..10 {
         let target = f64::midpoint(cheap, dear);
-        let outcome = with_target(world, trace, target)?;
+        let outcome = replay(world, trace, target)?;
         if outcome.instance_hours > hours {
             dear = target;
             continue;
         }
         cheap = target;
-        if best.is_none_or(|best| outcome.slo_miss_percent <= best.slo_miss_percent) {
-            best = Some(outcome);
+        if best.is_none_or(|(_, best)| outcome.slo_miss_percent <= best.slo_miss_percent) {
+            best = Some((target, outcome));
         }
     }
-    best.map_or_else(|| with_target(world, trace, cheap), Ok)
+    match best {
+        Some(best) => Ok(best),
+        None => Ok((cheap, replay(world, trace, cheap)?)),
+    }
 }
 
-fn with_target(world: &World, trace: &Trace, target: f64) -> Result<Outcome, SpecError> {
-    let (fewest, most) = world.instances;
-    let spec = presets::demand("ours", "demand", target)
-        .replicas(fewest..=most)
-        .build()?;
+fn replay(world: &World, trace: &Trace, target: f64) -> Result<Outcome, SpecError> {
+    let spec = with_target(world, target)?;
     Ok(simulate(world, trace, &mut Demand::new(spec)))
+}
+
+/// The demand preset for `target` requests a second and instance.
+fn with_target(world: &World, target: f64) -> Result<Spec, SpecError> {
+    let (fewest, most) = world.instances;
+    presets::demand("ours", "demand", target)
+        .replicas(fewest..=most)
+        .build()
 }
 
 fn mean(results: &[[Outcome; 5]]) -> [Outcome; 5] {

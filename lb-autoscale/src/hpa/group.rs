@@ -1,8 +1,5 @@
 //! Which pods count: ready, unready, missing or ignored.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use crate::UnixMillis;
 use crate::inputs::{Phase, Pod, PodSample};
 use crate::spec::Platform;
@@ -22,6 +19,7 @@ pub enum Group {
 
 /// Classifies one pod. Readiness matters for `cpu` alone, because a starting
 /// process burns CPU that says nothing about load.
+#[inline] // once per pod and metric
 #[must_use]
 pub fn group_pod(
     pod: &Pod,
@@ -46,6 +44,7 @@ pub fn group_pod(
 }
 
 /// Whether the pod's CPU still speaks of its start instead of its load.
+#[inline]
 fn is_settling(pod: &Pod, sample: &PodSample, platform: &Platform, now: UnixMillis) -> bool {
     let (Some(ready), Some(started)) = (pod.ready, pod.started_at) else {
         return true;
@@ -60,50 +59,4 @@ fn is_settling(pod: &Pod, sample: &PodSample, platform: &Platform, now: UnixMill
         .millis()
         .saturating_add(millis(platform.initial_readiness_delay_seconds));
     !ready && changed < never_ready_before
-}
-
-/// Finds samples by pod: in step if both lists name the same pods in the same
-/// order (the usual case, and the fast one), through a map otherwise.
-pub(super) enum Samples<'a> {
-    InStep(&'a [PodSample]),
-    ByName(HashMap<&'a str, &'a PodSample>),
-}
-
-impl<'a> Samples<'a> {
-    pub(super) fn of(pods: &[Pod], samples: &'a [PodSample]) -> Self {
-        let same = |(pod, sample): (&Pod, &PodSample)| {
-            Arc::ptr_eq(&pod.name, &sample.pod) || pod.name == sample.pod
-        };
-        if pods.len() == samples.len() && pods.iter().zip(samples).all(same) {
-            Self::InStep(samples)
-        } else {
-            Self::ByName(
-                samples
-                    .iter()
-                    .map(|sample| (&*sample.pod, sample))
-                    .collect(),
-            )
-        }
-    }
-
-    pub(super) fn get(&self, index: usize, pod: &Pod) -> Option<&'a PodSample> {
-        match self {
-            Self::InStep(samples) => samples.get(index),
-            Self::ByName(samples) => samples.get(&*pod.name).copied(),
-        }
-    }
-
-    /// Samples of pods that nobody knows.
-    pub(super) fn strangers(&self, pods: &[Pod]) -> Vec<&'a PodSample> {
-        match self {
-            Self::InStep(_) => Vec::new(),
-            Self::ByName(samples) => {
-                let mut rest = samples.clone();
-                for pod in pods {
-                    rest.remove(&*pod.name);
-                }
-                rest.into_values().collect()
-            }
-        }
-    }
 }

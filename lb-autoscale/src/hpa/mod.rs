@@ -35,6 +35,7 @@ mod limits;
 pub(crate) mod reconcile;
 mod replicas;
 mod stabilize;
+mod tally;
 mod usage;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 //! One whole decision as Kubernetes makes it.
 
+use std::cell::LazyCell;
+
 use crate::UnixMillis;
 use crate::decision::{Condition, Conditions, MetricReport, Reason, Stage, Trace};
 use crate::inputs::{Inputs, Observation};
@@ -108,11 +110,11 @@ pub(crate) fn ask_all(
     trace: &mut Trace,
 ) -> Vec<Vote> {
     let tolerance = tolerance(spec);
-    let absent = Observation::failed("it was not reported");
+    let absent = LazyCell::new(|| Observation::failed("it was not reported"));
     spec.metrics()
         .iter()
         .map(|metric| {
-            let observation = inputs.metrics.get(&metric.id).unwrap_or(&absent);
+            let observation = inputs.metrics.get(&metric.id).unwrap_or_else(|| &*absent);
             let result = fresh(metric, observation, now).and_then(|()| {
                 propose(metric, observation, inputs, tolerance, spec.platform(), now)
             });

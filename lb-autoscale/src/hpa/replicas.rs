@@ -1,13 +1,11 @@
 //! How many replicas one metric asks for.
 
-use crate::inputs::{
-    Inputs, Observation, Phase, Pod, PodSample, Reading, SampleValue, saturating_count,
-};
+use crate::inputs::{Inputs, Observation, Phase, Pod, PodSample, Reading, saturating_count};
 use crate::spec::{Metric, MetricKind, Platform, Target};
 use crate::{Quantity, UnixMillis};
 
-use super::group::{Group, Samples, group_pod};
-use super::usage::{Usage, UsageRatio, pod_request};
+use super::tally::{Question, Tally};
+use super::usage::{Usage, UsageRatio};
 use super::{MAX_COUNT, MetricError};
 
 /// The closed band around 1.0 inside which nothing happens.
@@ -156,11 +154,17 @@ impl Fleet<'_> {
         if self.inputs.pods.is_empty() {
             return Err(MetricError::NoPods);
         }
-        let utilization = match target {
-            Target::Utilization(percent) => Some((percent, resource.unwrap_or_default())),
-            Target::AverageValue(_) | Target::Value(_) => None,
+        let question = Question {
+            resource,
+            container,
+            percent: match target {
+                Target::Utilization(percent) => Some(percent),
+                Target::AverageValue(_) | Target::Value(_) => None,
+            },
+            platform: self.platform,
+            now: self.now,
         };
-        let tally = self.tally(samples, resource, container, utilization)?;
+        let tally = question.tally(&self.inputs.pods, samples)?;
         if tally.ready.entries() == 0 {
             return Err(MetricError::NoReadySamples);
         }
@@ -182,41 +186,6 @@ impl Fleet<'_> {
             average: Some(first.average),
             total: None,
         })
-    }
-
-    fn tally(
-        &self,
-        samples: &[PodSample],
-        resource: Option<&str>,
-        container: Option<&str>,
-        utilization: Option<(u32, &str)>,
-    ) -> Result<Tally, MetricError> {
-        let pods = &self.inputs.pods;
-        let lookup = Samples::of(pods, samples);
-        let mut tally = Tally::default();
-        for (index, pod) in pods.iter().enumerate() {
-            let sample = lookup.get(index, pod);
-            let value = sample
-                .map(|sample| sample_value(sample, container))
-                .transpose()?
-                .flatten();
-            let sample = sample.filter(|_| value.is_some());
-            let group = group_pod(pod, sample, resource, self.platform, self.now);
-            // Upstream asks every pod for its request, even one that is leaving.
-            let request = match utilization {
-                Some((_, resource)) => pod_request(pod, resource, container)?,
-                None => Quantity::default(),
-            };
-            let percent = utilization.map_or(100, |(percent, _)| percent.max(100));
-            tally.add(group, value, request, percent);
-        }
-        for sample in lookup.strangers(pods) {
-            if let Some(value) = sample_value(sample, container)? {
-                let request = utilization.is_none().then_some(Quantity::default());
-                tally.ready.add(value, request);
-            }
-        }
-        Ok(tally)
     }
 
     /// From the first ratio to a count: pods that say nothing are assumed to
@@ -257,66 +226,5 @@ impl Fleet<'_> {
         let replicas = ceil(new * filled.entries() as f64);
         let wrong_side = (new < 1.0 && replicas > current) || (new > 1.0 && replicas < current);
         Ok(if wrong_side { current } else { replicas })
-    }
-}
-
-/// The groups of one metric as sums, so that no list is built.
-#[derive(Default)]
-struct Tally {
-    ready: Usage,
-    ready_pods: u64,
-    missing: u64,
-    missing_requested: i128,
-    /// What missing pods are assumed to use when shrinking: their request, or
-    /// the target where that is higher.
-    missing_used: i128,
-    unready: u64,
-    unready_requested: i128,
-}
-
-impl Tally {
-    fn add(&mut self, group: Group, value: Option<Quantity>, request: Quantity, percent: u32) {
-        let requested = i128::from(request.milli());
-        match group {
-            Group::Ignored => {}
-            Group::Ready => {
-                self.ready_pods += 1;
-                self.ready.add(value.unwrap_or_default(), Some(request));
-            }
-            Group::Missing => {
-                self.missing += 1;
-                self.missing_requested += requested;
-                self.missing_used += requested * i128::from(percent) / 100;
-            }
-            Group::Unready => {
-                self.unready += 1;
-                self.unready_requested += requested;
-            }
-        }
-    }
-}
-
-/// The sample's value; `None` if a container that counts reported nothing.
-fn sample_value(
-    sample: &PodSample,
-    container: Option<&str>,
-) -> Result<Option<Quantity>, MetricError> {
-    match (&sample.value, container) {
-        (SampleValue::Pod(value), None) => Ok(Some(*value)),
-        (SampleValue::Pod(_), Some(name)) => Err(MetricError::ContainerNotFound {
-            container: name.into(),
-        }),
-        (SampleValue::Containers(values), None) => Ok(values
-            .iter()
-            .map(|(_, value)| *value)
-            .reduce(|sum, value| Some(sum?.saturating_add(value?)))
-            .flatten()),
-        (SampleValue::Containers(values), Some(wanted)) => values
-            .iter()
-            .find(|(name, _)| **name == *wanted)
-            .map(|(_, value)| *value)
-            .ok_or_else(|| MetricError::ContainerNotFound {
-                container: wanted.into(),
-            }),
     }
 }

@@ -31,6 +31,7 @@ pub struct UsageRatio {
 
 impl Usage {
     /// Adds a sample and, if the pod is known, its request.
+    #[inline]
     pub fn add(&mut self, used: Quantity, requested: Option<Quantity>) {
         self.entries += 1;
         if let Some(requested) = requested {

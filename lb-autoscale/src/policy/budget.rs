@@ -3,9 +3,9 @@ use serde::{Deserialize, Serialize};
 use super::Bound;
 use crate::UnixMillis;
 use crate::decision::{Stage, Trace};
+use crate::time::DAY_MILLIS;
 
 const HOUR_MILLIS: f64 = 3_600_000.0;
-const DAY_MILLIS: i64 = 86_400_000;
 
 /// What a month (UTC) may cost. Reports by default; enforced, it is a ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,18 +72,10 @@ impl Spending {
     }
 }
 
-/// Months since year 0 of the proleptic Gregorian calendar.
+/// Months since year 0.
 fn month_of(at: UnixMillis) -> i64 {
-    // Days to civil date, after Howard Hinnant, "chrono-compatible low-level date algorithms".
-    let days = at.millis().div_euclid(DAY_MILLIS) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_based = (5 * day_of_year + 2) / 153;
-    // March is month 0 of its year, so January and February belong to the next one.
-    (year_of_era + era * 400) * 12 + march_based + 2
+    let (year, month, _) = at.date();
+    year * 12 + month - 1
 }
 
 fn millis_left_in_month(now: UnixMillis) -> i64 {

@@ -277,11 +277,13 @@ fn start_seconds(pods: &[Pod]) -> Option<u32> {
     let mut took: Vec<Duration> = ready
         .filter_map(|pod| Some(pod.ready_changed_at?.since(pod.started_at?)))
         .collect();
-    took.sort_unstable();
-    let median = took.get(took.len() / 2)?;
-    Some(
-        u32::try_from(median.as_secs()).map_or(LONGEST_START, |seconds| seconds.min(LONGEST_START)),
-    )
+    if took.is_empty() {
+        return None;
+    }
+    let middle = took.len() / 2;
+    let (_, median, _) = took.select_nth_unstable(middle);
+    let seconds = u32::try_from(median.as_secs()).unwrap_or(LONGEST_START);
+    Some(seconds.min(LONGEST_START))
 }
 
 fn quantile(values: &[f64], share: f64) -> Option<f64> {

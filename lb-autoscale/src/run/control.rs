@@ -10,6 +10,7 @@ use super::Clock;
 use super::memory::{Core, Order};
 use crate::inputs::Pod;
 use crate::policy::{Override, OverrideError};
+use crate::record::Record;
 use crate::{Decision, Spec, State, UnixMillis};
 
 /// The audit keeps this many entries.
@@ -60,7 +61,11 @@ impl Control {
         Status {
             name: core.spec.name().to_owned(),
             decisions: core.decisions.iter().cloned().collect(),
-            fleet: core.fleet.clone(),
+            fleet: core
+                .records
+                .front()
+                .map(|record| record.inputs.pods.clone())
+                .unwrap_or_default(),
             error: core.error.clone(),
             failures_in_a_row: core.failures_in_a_row,
         }
@@ -70,6 +75,12 @@ impl Control {
     #[must_use]
     pub fn latest(&self) -> Option<Arc<Decision>> {
         self.lock().decisions.front().cloned()
+    }
+
+    /// The decisions kept with all they were made from, latest first.
+    #[must_use]
+    pub fn records(&self) -> Vec<Arc<Record>> {
+        self.lock().records.iter().cloned().collect()
     }
 
     /// The specification in force.

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::control::Audit;
-use crate::inputs::Pod;
 use crate::policy::Override;
+use crate::record::Record;
 use crate::{Decision, Spec, State};
 
 /// The specification, the state, and what was seen and done.
@@ -14,7 +14,9 @@ pub(super) struct Core {
     pub(super) state: State,
     pub(super) decisions: VecDeque<Arc<Decision>>,
     pub(super) keep: usize,
-    pub(super) fleet: Vec<Pod>,
+    /// Latest first.
+    pub(super) records: VecDeque<Arc<Record>>,
+    pub(super) keep_records: usize,
     pub(super) error: Option<String>,
     pub(super) failures_in_a_row: u32,
     pub(super) wake: bool,
@@ -36,7 +38,8 @@ impl Core {
             state: State::default(),
             decisions: VecDeque::new(),
             keep: 100,
-            fleet: Vec::new(),
+            records: VecDeque::new(),
+            keep_records: 10,
             error: None,
             failures_in_a_row: 0,
             wake: false,
@@ -55,9 +58,10 @@ impl Core {
         }
     }
 
-    pub(super) fn finish(&mut self, state: State, fleet: Vec<Pod>, decision: Decision) {
+    pub(super) fn finish(&mut self, state: State, record: Record, decision: Decision) {
         self.state = state;
-        self.fleet = fleet;
+        self.records.push_front(Arc::new(record));
+        self.records.truncate(self.keep_records);
         self.decisions.push_front(Arc::new(decision));
         self.decisions.truncate(self.keep);
     }

@@ -110,6 +110,14 @@ where
         self
     }
 
+    /// How many decisions are kept with all they were made from, to be replayed. Default: 10;
+    /// at least 1. A thousand pods are about 300 KB each time.
+    #[must_use]
+    pub fn keep_records(mut self, count: usize) -> Self {
+        self.core.keep_records = count.max(1);
+        self
+    }
+
     /// Goes on from a stored state. Default: one that has never decided.
     #[must_use]
     pub fn state(mut self, state: State) -> Self {

@@ -8,8 +8,9 @@ use super::{Control, Remember};
 use crate::actuator::{Actuator, ActuatorError};
 use crate::decision::{Condition, Reason};
 use crate::inputs::Inputs;
+use crate::record::Record;
 use crate::source::{Fleet, MetricSource};
-use crate::{Spec, decide, observe};
+use crate::{Spec, observe};
 
 /// The part that works; it owns source and actuator.
 pub(super) struct Loop<S, A> {
@@ -35,7 +36,6 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
             core.obey();
             (core.state.clone(), std::mem::take(&mut core.wake))
         };
-        let before = state.history.clone();
         let Fleet {
             replicas,
             status_replicas,
@@ -50,14 +50,14 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
             wake,
             fresh,
         };
-        let mut decision = decide(&spec, &mut state, &inputs, (self.control.clock)());
+        let record = Record::decide(&spec, &mut state, inputs, (self.control.clock)());
+        let mut decision = record.decision.clone();
         observe::decided(spec.name(), &decision);
         if decision.changes() {
             tracing::info!(spec = spec.name(), "{}", decision.why());
             if let Err(error) = within(self.deadline, self.actuator.apply(&decision)).await {
-                // The change did not happen, so no rate limit may count it.
-                state.history.scale_ups = before.scale_ups;
-                state.history.scale_downs = before.scale_downs;
+                // The change did not happen, so no rate limit and no cooldown may count it.
+                state.undo_change(&record.state);
                 decision.conditions.able_to_scale =
                     Condition::new(false, Reason::FailedUpdateScale);
                 self.failed(&spec, &error, Reason::FailedUpdateScale);
@@ -69,7 +69,7 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
             self.worked();
         }
         (self.remember)(&state);
-        self.control.lock().finish(state, inputs.pods, decision);
+        self.control.lock().finish(state, record, decision);
     }
 
     fn worked(&self) {

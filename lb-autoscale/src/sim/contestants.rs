@@ -53,6 +53,7 @@ pub struct Hpa {
     state: State,
     window: Window,
     names: Vec<Arc<str>>,
+    containers: Arc<[Container]>,
     wanted: u32,
 }
 
@@ -74,16 +75,16 @@ impl Hpa {
             state: State::default(),
             window: Window::new(30),
             names,
+            containers: Arc::new([Container::cpu("main", Quantity::from_units(1))]),
             wanted: 2,
         })
     }
 
     fn inputs(&self, view: &View, utilization: f64) -> Inputs {
-        let request = Quantity::from_units(1);
         let used = Quantity::from_f64(utilization).unwrap_or_default();
         let (mut pods, mut samples) = (Vec::new(), Vec::new());
         for (index, name) in self.names.iter().take(view.replicas as usize).enumerate() {
-            let mut pod = Pod::ready(Arc::clone(name)).container(Container::cpu("main", request));
+            let mut pod = Pod::ready(Arc::clone(name)).containers(Arc::clone(&self.containers));
             if index < view.ready as usize {
                 samples.push(PodSample::new(Arc::clone(name), used));
             } else {

@@ -3,6 +3,8 @@
 //!
 //! | request               | answer |
 //! |-----------------------|--------|
+//! | `GET /`               | a page for people: the last decisions as pictures and in words; `?at=` shows an older one |
+//! | `GET /record`         | the latest decision with all it was made from, to be [replayed](crate::record); `?at=` an older one |
 //! | `GET /status`         | the fleet, the last decisions, the error if there is one |
 //! | `GET /decisions`      | the decisions kept, with their traces, latest first |
 //! | `GET /why`            | the latest decision in one sentence |
@@ -32,6 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod page;
+
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
@@ -40,7 +44,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
@@ -48,7 +52,7 @@ use serde_json::{Value, json};
 
 use crate::policy::{Override, OverrideKind};
 use crate::run::Control;
-use crate::{Inputs, Spec, State, decide, explain};
+use crate::{Inputs, Spec, State, UnixMillis, decide, explain};
 
 /// Inputs of a thousand pods fit.
 const LONGEST_BODY: usize = 1 << 20;
@@ -80,13 +84,18 @@ impl Admin {
     fn answer(
         &self,
         method: &Method,
-        path: &str,
+        uri: &Uri,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Response<Full<Bytes>> {
         let control = &self.control;
         let latest = || control.latest();
-        match (method, path) {
+        match (method, uri.path()) {
+            (&Method::GET, "/" | "") => match moment(uri, "record") {
+                Some(at) => self.record(Some(at)),
+                None => html(page::page(control, moment(uri, "at"))),
+            },
+            (&Method::GET, "/record") => self.record(moment(uri, "at")),
             (&Method::GET, "/status") => as_json(&control.status()),
             (&Method::GET, "/decisions") => as_json(&control.status().decisions),
             (&Method::GET, "/why") => match latest() {
@@ -110,6 +119,16 @@ impl Admin {
             (&Method::GET, "/schedules") => as_json(&control.spec().policies().schedules),
             (&Method::GET, "/audit") => as_json(&control.audit()),
             _ => refuse(StatusCode::NOT_FOUND, "there is no such route", None),
+        }
+    }
+
+    /// The decision made at `at`, or the latest, with all it was made from.
+    fn record(&self, at: Option<UnixMillis>) -> Response<Full<Bytes>> {
+        let records = self.control.records();
+        let mut kept = records.iter();
+        match kept.find(|record| at.is_none_or(|at| record.now == at)) {
+            Some(record) => as_json(record),
+            None => refuse(StatusCode::NOT_FOUND, "no such decision is kept", None),
         }
     }
 
@@ -177,6 +196,16 @@ fn author(headers: &HeaderMap) -> Option<&str> {
     (!author.is_empty() && author.len() <= 256).then_some(author)
 }
 
+/// A time in milliseconds from the query.
+fn moment(uri: &Uri, key: &str) -> Option<UnixMillis> {
+    let mut pairs = uri
+        .query()?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    let (_, millis) = pairs.find(|(name, _)| *name == key)?;
+    millis.parse().ok().map(UnixMillis::from_millis)
+}
+
 fn anonymous() -> Response<Full<Bytes>> {
     refuse(
         StatusCode::UNPROCESSABLE_ENTITY,
@@ -196,6 +225,18 @@ fn refuse(status: StatusCode, error: impl Display, field: Option<&str>) -> Respo
     let body: Value = json!({ "error": error.to_string(), "field": field });
     let mut answer = text("application/json", body.to_string());
     *answer.status_mut() = status;
+    answer
+}
+
+/// Nothing may be loaded and nothing may run: the page is all there is.
+fn html(body: String) -> Response<Full<Bytes>> {
+    let mut answer = text("text/html; charset=utf-8", body);
+    answer.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        header::HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
+        ),
+    );
     answer
 }
 
@@ -227,12 +268,7 @@ where
         Answer(Box::pin(async move {
             let (head, body) = request.into_parts();
             match Limited::new(body, LONGEST_BODY).collect().await {
-                Ok(body) => admin.answer(
-                    &head.method,
-                    head.uri.path(),
-                    &head.headers,
-                    &body.to_bytes(),
-                ),
+                Ok(body) => admin.answer(&head.method, &head.uri, &head.headers, &body.to_bytes()),
                 Err(error) => refuse(StatusCode::PAYLOAD_TOO_LARGE, error, None),
             }
         }))
