@@ -23,7 +23,7 @@ use crate::local::{Local, Negatives, Store, Weigher};
 use crate::policy::{LoadLimits, Negative, Policy, Stale, WriteMode, not_zero};
 use crate::source::Source;
 use crate::stamp::Stamp;
-use crate::stats::{Counters, Hits};
+use crate::stats::Counters;
 use crate::tier::Tier;
 use crate::wire::{self, WireKey};
 
@@ -226,8 +226,7 @@ where
         }
         not_zero("tier_deadline", self.guards.deadline.is_zero())?;
         not_zero("breaker.failures", self.guards.breaker.failures == 0)?;
-        let hits = Arc::<Hits>::default();
-        let clock = Arc::new(Clock::start(self.virtual_time, Arc::clone(&hits)));
+        let clock = Arc::new(Clock::start(self.virtual_time));
         let below = self
             .below
             .map(|parts| parts.build(&self.name, &self.policy, self.guards, &clock));
@@ -241,7 +240,6 @@ where
             ),
             board: Arc::new(Board::new()),
             clock,
-            hits,
             counters: Counters::default(),
             permits: Semaphore::new(self.policy.load.concurrent.min(Semaphore::MAX_PERMITS)),
             source: self.source,

@@ -83,7 +83,7 @@ where
     #[inline]
     pub fn get(&self, key: &K) -> Lookup<Option<Arc<V>>> {
         match self.inner.local(key) {
-            Seen::Fresh(value) => Lookup::ready(Ok(Some(value))),
+            Seen::Fresh(value) => Lookup::ready(Some(value)),
             seen => {
                 let load = self.inner.load_from_source(key);
                 self.inner.beyond(key, seen, load, Ok)
@@ -105,7 +105,7 @@ where
         E: Into<BoxError>,
     {
         match self.inner.local(key) {
-            Seen::Fresh(value) => Lookup::ready(Ok(value)),
+            Seen::Fresh(value) => Lookup::ready(value),
             seen => self.inner.beyond(key, seen, Some(boxed(loader)), |value| {
                 value.ok_or(CacheError::Absent)
             }),

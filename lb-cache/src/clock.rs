@@ -83,20 +83,20 @@ pub(crate) struct Clock {
     /// The coarse time, zero while asleep.
     coarse: AtomicU64,
     exact_readings: AtomicU32,
-    /// Says whether anybody reads: the clock sleeps when this stands still.
-    hits: Arc<Hits>,
+    /// Counted here, beside the time that every hit reads; the clock sleeps when this stands still.
+    pub(crate) hits: Hits,
 }
 
 impl Clock {
     /// A clock that starts now. `virtual_time` turns the coarse clock off and
     /// lets wall time follow the (possibly paused) monotonic clock of tokio.
-    pub(crate) fn start(virtual_time: bool, hits: Arc<Hits>) -> Self {
+    pub(crate) fn start(virtual_time: bool) -> Self {
         Self {
             origin: now(),
             virtual_time,
             coarse: AtomicU64::new(0),
             exact_readings: AtomicU32::new(0),
-            hits,
+            hits: Hits::default(),
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wall_time_follows_the_paused_clock_when_time_is_virtual() {
-        let clock = Clock::start(true, Arc::default());
+        let clock = Clock::start(true);
         let before = clock.wall();
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(before.until(clock.wall()), Duration::from_secs(60));
@@ -211,7 +211,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_clock_ticks_and_an_idle_one_falls_asleep() {
-        let clock = Arc::new(Clock::start(false, Arc::default()));
+        let clock = Arc::new(Clock::start(false));
         for _ in 0..=WAKE_AFTER {
             clock.coarse();
         }

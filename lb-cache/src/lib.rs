@@ -44,6 +44,7 @@ pub mod redis;
 pub mod source;
 mod stamp;
 pub mod stats;
+mod stripe;
 pub mod tier;
 pub mod wire;
 

@@ -2,10 +2,22 @@
 //!
 //! Hits are counted without the facade, because a hit must stay cheap; the
 //! numbers are handed over about once a second while values are written, and
-//! whenever [`crate::TieredCache::publish_metrics`] is called: call it when you are scraped.
+//! whenever [`crate::TieredCache::publish_metrics`] is called. A cache that is
+//! only read hands nothing over by itself: whoever answers `/metrics` calls it
+//! for every cache first, and renders then.
 //!
 //! ```
+//! use lb_cache::{Local, TieredCache};
+//!
 //! lb_cache::observe::describe(); // Once, after the recorder is installed.
+//! let results = TieredCache::<u64, u64>::builder("results").local(Local::lru(100)).build()?;
+//! # let render = String::new; // Of your exporter: `PrometheusHandle::render`, for example.
+//! let metrics = move || {
+//!     results.publish_metrics();
+//!     render()
+//! };
+//! # metrics();
+//! # Ok::<(), lb_cache::ConfigError>(())
 //! ```
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};

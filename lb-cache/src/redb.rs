@@ -34,7 +34,7 @@ use crate::clock::unix_now;
 use crate::envelope::generation_bytes;
 use crate::freshness::UnixMillis;
 use crate::source::BoxFuture;
-use crate::tier::{Answer, Tier, TierError, When, one_each};
+use crate::tier::{Answer, Tier, TierError, When, all_or_none};
 
 /// Key to eight bytes of expiry (milliseconds since 1970, big endian) and the value.
 const VALUES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("values");
@@ -162,10 +162,7 @@ impl Tier for RedbTier {
     }
 
     fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
-        Box::pin(async move {
-            let count = keys.len();
-            one_each(self.look_up(keys).await, count)
-        })
+        all_or_none(keys, |keys| self.look_up(keys))
     }
 
     fn put(

@@ -1,44 +1,44 @@
 //! Statistics per namespace and level.
 //!
 //! Counting must not slow a hit down: hits are counted in stripes of their own
-//! cache lines, one per few threads, and added up when somebody asks. A *hit
-//! rate* is always hits over the lookups that reached that level.
+//! cache lines, one per thread, and added up when somebody asks. A *hit rate* is
+//! always hits over the lookups that reached that level.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 
-const STRIPES: usize = 16;
+use crate::stripe;
 
-/// Hits of the local tier, counted without sharing cache lines.
+/// Hits of the local tier: one stripe per thread, and one for threads beyond those.
 #[derive(Debug, Default)]
-pub(crate) struct Hits([Stripe; STRIPES]);
+pub(crate) struct Hits {
+    own: [Stripe; stripe::OWN],
+    shared: Stripe,
+}
 
+/// Two cache lines, because processors fetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe(AtomicU64);
 
-static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    // Relaxed: threads only want different numbers.
-    static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
-}
-
 impl Hits {
     #[inline]
     pub(crate) fn count(&self) {
-        let stripe = STRIPE.with(|stripe| *stripe);
-        // Relaxed: a statistic; it orders no other memory.
-        self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
+        // Relaxed, all: a statistic; it orders no other memory.
+        match self.own.get(stripe::mine()) {
+            // Nobody else writes here, so nothing is lost between load and store.
+            Some(Stripe(own)) => own.store(own.load(Ordering::Relaxed) + 1, Ordering::Relaxed),
+            None => drop(self.shared.0.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     pub(crate) fn total(&self) -> u64 {
+        let stripes = self.own.iter().chain([&self.shared]);
         // Relaxed: a statistic.
-        self.0
-            .iter()
-            .map(|stripe| stripe.0.load(Ordering::Relaxed))
+        stripes
+            .map(|Stripe(hits)| hits.load(Ordering::Relaxed))
             .sum()
     }
 }
@@ -323,6 +323,19 @@ mod tests {
         latencies.record(Duration::MAX);
         assert_eq!(latencies.snapshot().count, 2);
         assert_eq!(Latencies::default().snapshot().p99, Duration::ZERO);
+    }
+
+    #[test]
+    fn no_hit_is_lost_however_many_threads_count() {
+        let hits = Hits::default();
+        for _generation in 0..2 {
+            std::thread::scope(|scope| {
+                for _ in 0..stripe::OWN + 8 {
+                    scope.spawn(|| (0..1_000).for_each(|_| hits.count()));
+                }
+            });
+        }
+        assert_eq!(hits.total(), 2 * 1_000 * (stripe::OWN as u64 + 8));
     }
 
     #[test]

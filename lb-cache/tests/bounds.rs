@@ -102,11 +102,13 @@ fn a_bound_by_weight_needs_a_weigher() {
 
 #[tokio::test]
 async fn the_presets_hold_what_they_promise() {
-    for (policy, capacity) in [
-        (Policy::results(), 1_000),
-        (Policy::large_results(), 500),
-        (Policy::progress(), 2_000),
+    let minute = Duration::from_secs(60);
+    for (policy, capacity, local, shared) in [
+        (Policy::results(), 1_000, Some(5 * minute), 60 * minute),
+        (Policy::large_results(), 500, None, 60 * minute),
+        (Policy::progress(), 2_000, Some(minute), minute),
     ] {
+        assert_eq!(policy.shared_ttl, shared);
         let cache = TieredCache::<u64, u64>::builder("test")
             .policy(policy)
             .build()
@@ -115,7 +117,40 @@ async fn the_presets_hold_what_they_promise() {
             cache.insert(key, key).await.unwrap();
         }
         assert_eq!(cache.stats().local.entries, capacity);
+        let newest = cache
+            .inspect(&(2 * capacity - 1))
+            .expect("the newest stays");
+        let fresh_for = newest.fresh_for;
+        // Less what jitter cuts off and what this loop took.
+        let about = |life: Duration| (life.mul_f64(0.9)..=life).contains(&fresh_for.unwrap());
+        assert!(local.map_or(fresh_for.is_none(), about), "{fresh_for:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_made_together_do_not_end_together() {
+    let cache = TieredCache::<u64, u64>::builder("test")
+        .local(Local::ttl(1_000, Duration::from_secs(100)))
+        .jitter(0.2)
+        .virtual_time()
+        .build()
+        .expect("a valid policy");
+    for key in 0..1_000 {
+        cache.insert(key, key).await.unwrap();
+    }
+    let mut ended = Vec::new();
+    for seconds in [79, 11, 10] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        ended.push(
+            (0..1_000)
+                .filter(|key| cache.get_if_local(key).is_none())
+                .count(),
+        );
+    }
+    assert!(
+        ended[0] == 0 && (300..800).contains(&ended[1]) && ended[2] == 1_000,
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

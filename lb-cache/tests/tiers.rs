@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lb_cache::tier::{Chaos, ChaosTier, MemoryTier, Tier};
+use lb_cache::tier::{Chaos, ChaosTier, MemoryTier};
 use lb_cache::{BoxError, Builder, CacheError, Level, Loaded, Local, TieredCache};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -229,62 +229,6 @@ async fn a_database_that_refuses_a_write_is_reported_and_nothing_is_cached() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn damaged_foreign_and_huge_values_are_misses() {
-    let redis = tier();
-    let cache = shared(&redis);
-    cache.insert("k".to_owned(), 1).await.unwrap();
-    cache.clear_level(Level::Local).await.unwrap();
-    redis.set(Chaos::Damaged);
-    assert_eq!(load(&cache, "k", 2).await, 2);
-    redis.set(Chaos::Well);
-    let key: bytes::Bytes = "lb:{}:test:0:x".into();
-    for garbage in [
-        vec![],
-        vec![0; 3],
-        b"LC\x01".to_vec(),
-        b"LC\x09 newer than this".to_vec(),
-        vec![7; 20 << 20],
-    ] {
-        redis
-            .put(
-                key.clone(),
-                garbage.into(),
-                None,
-                lb_cache::tier::When::Always,
-            )
-            .await
-            .unwrap();
-        assert_eq!(load(&cache, "x", 5).await, 5);
-        cache.clear_level(Level::Local).await.unwrap();
-    }
-    assert!(cache.stats().shared.unwrap().corrupt >= 4);
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_type_or_schema_under_the_same_key_is_a_miss() {
-    let redis = tier();
-    let texts = TieredCache::<String, String>::builder("test")
-        .shared(redis.clone(), SECOND)
-        .build()
-        .unwrap();
-    texts
-        .insert(
-            "k".to_owned(),
-            "a text that is no number \u{fffd}".repeat(9),
-        )
-        .await
-        .unwrap();
-    let mut policy = lb_cache::Policy::results();
-    policy.schema = 1;
-    let newer = Cache::builder("test")
-        .policy(policy)
-        .shared(redis.clone(), SECOND)
-        .build()
-        .unwrap();
-    assert_eq!(load(&newer, "k", 2).await, 2);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_stale_value_of_a_lower_tier_stands_in_for_a_failing_source() {
     let redis = tier();
     let build = || {
@@ -393,58 +337,4 @@ async fn a_clear_while_the_tier_is_away_holds_in_this_process_and_is_made_good()
         3,
         "the old value survived the clear"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_too_long_for_lower_tiers_works_here() {
-    let redis = tier();
-    let cache = shared(&redis);
-    let key = "x".repeat(5_000);
-    assert_eq!(load(&cache, &key, 1).await, 1);
-    cache.insert(key.clone(), 2).await.unwrap();
-    assert_eq!(cache.get_if_local(&key).as_deref(), Some(&2));
-    cache.invalidate(&key).await.unwrap();
-    assert_eq!(cache.get_if_local(&key), None);
-    assert_eq!(cache.stats().shared.unwrap().writes, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn large_values_travel_compressed_and_too_large_ones_not_at_all() {
-    let redis = tier();
-    let mut policy = lb_cache::Policy::results();
-    policy.max_value_bytes = 10_000;
-    policy.compress_above = Some(1_000);
-    let build = || {
-        TieredCache::<String, Vec<u8>>::builder("big")
-            .policy(policy.clone())
-            .shared(redis.clone(), 60 * SECOND)
-            .build()
-            .unwrap()
-    };
-    let (cache, size) = (
-        build(),
-        if cfg!(feature = "compress") {
-            9_000
-        } else {
-            900
-        },
-    );
-    cache
-        .insert("fits".to_owned(), vec![1; size])
-        .await
-        .unwrap();
-    cache
-        .insert("too large".to_owned(), vec![1; 100 << 20])
-        .await
-        .unwrap();
-    let other = build();
-    assert_eq!(
-        other
-            .get(&"fits".to_owned())
-            .await
-            .unwrap()
-            .map(|value| value.len()),
-        Some(size)
-    );
-    assert_eq!(other.get(&"too large".to_owned()).await.unwrap(), None);
 }

@@ -166,7 +166,9 @@ impl Gateway {
         };
         let clients = limits.wrap(api.routes().fallback_service(self.proxy.clone()));
         let operators = http::board(board).merge(scaling.routes());
-        clients.merge(operators).merge(observe::routes())
+        clients
+            .merge(operators)
+            .merge(observe::routes(self.results.clone()))
     }
 
     /// What the page shows, taken whenever the page asks.

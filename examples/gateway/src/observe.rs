@@ -5,8 +5,10 @@ use axum::routing::get;
 use http::header;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use crate::wiring::results::CachedResults;
+
 /// Records from now on and serves what was recorded; nothing if this process records already.
-pub(crate) fn routes() -> Router {
+pub(crate) fn routes(results: CachedResults) -> Router {
     let Ok(recorder) = PrometheusBuilder::new().install_recorder() else {
         return Router::new();
     };
@@ -16,6 +18,7 @@ pub(crate) fn routes() -> Router {
     lb_gpu::observe::describe();
     lb_registry::observe::describe();
     let render = move || {
+        results.cache.publish_metrics();
         let text = recorder.render();
         async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
     };

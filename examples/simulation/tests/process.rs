@@ -42,6 +42,11 @@ impl Instance {
 
     /// Status of a GET.
     fn get(&self, path: &str) -> u16 {
+        self.read(path).split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The whole answer to a GET.
+    fn read(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(
             stream,
@@ -50,7 +55,7 @@ impl Instance {
         .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
+        answer
     }
 
     /// Waits until a GET has this status.
@@ -86,6 +91,9 @@ fn sigterm_lets_an_open_stream_end_and_exits_with_zero() {
     for path in ["/health", "/startup", "/whoami", "/metrics"] {
         assert_eq!(instance.get(path), 200, "{path}");
     }
+    let metrics = instance.read("/metrics");
+    let remembered = "lb_cache_entries{cache=\"ended-jobs\"} 0";
+    assert!(metrics.contains(remembered), "{metrics}");
     let mut socket = instance.open("/ticks?count=40&every_ms=50");
     let mut seen = 0;
     let code = loop {

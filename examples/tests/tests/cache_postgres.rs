@@ -177,6 +177,9 @@ async fn every_statement_uses_an_index_at_a_million_rows(server: &Postgres, tier
             postgres::GET_MANY,
             "ARRAY['row:77', 'row:78']::bytea[], 1000",
         ),
+        // How an upsert finds its row: "Conflict Arbiter Indexes".
+        (postgres::PUT, "'row:77'::bytea, 'x'::bytea, now()"),
+        (postgres::PUT_NEW, "'row:77'::bytea, 'x'::bytea, now()"),
         (
             postgres::PUT_UNCHANGED,
             "'row:77'::bytea, 'x'::bytea, now(), 'y'::bytea",
@@ -195,22 +198,37 @@ async fn every_statement_uses_an_index_at_a_million_rows(server: &Postgres, tier
         } else {
             format!("s{number}({arguments})")
         };
-        let rows = client
-            .query(&format!("EXPLAIN EXECUTE {call}"), &[])
-            .await
-            .expect("a plan");
-        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        let plan = plan.join("\n");
-        assert!(
-            plan.contains("Index") && !plan.contains("Seq Scan"),
-            "{statement}\n{plan}"
-        );
+        // The plan for these arguments, and the one for any that a server settles on later.
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            client
+                .batch_execute(&format!("SET plan_cache_mode = {mode}"))
+                .await
+                .expect("a mode");
+            let plan = plan(&client, &call).await;
+            assert!(
+                plan.contains("Index") && !plan.contains("Seq Scan"),
+                "{mode}: {statement}\n{plan}"
+            );
+        }
     }
-    // The upserts find their row by the primary key: there is no other way to conflict.
+    let none = "SELECT 1 FROM lb_cache WHERE octet_length(value) = 7";
+    let blind = format!("PREPARE blind AS {none}");
+    client.batch_execute(&blind).await.expect("a statement");
+    assert!(
+        plan(&client, "blind").await.contains("Seq Scan"),
+        "the judge"
+    );
     assert!(
         tier.put("row:77".into(), "x".into(), None, When::Always)
             .await
             .expect("PostgreSQL answers")
     );
     driver.abort();
+}
+
+async fn plan(client: &tokio_postgres::Client, call: &str) -> String {
+    let explain = format!("EXPLAIN EXECUTE {call}");
+    let rows = client.query(&explain, &[]).await.expect("a plan");
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lines.join("\n")
 }

@@ -195,6 +195,10 @@ impl<K, V: 'static> Below<K, V> {
                 .ok()?,
             None => Vec::new(),
         };
+        // However well it compresses: a reader would have to unpack it.
+        if encoded.len() > self.max_value_bytes {
+            return None;
+        }
         let (payload, compressed) = pack::pack(encoded, self.compress_above);
         let created = self.stamp.wall();
         let sealed = Envelope {

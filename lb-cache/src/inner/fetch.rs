@@ -192,11 +192,7 @@ where
         let key = pilot.key();
         let kept = match value {
             Some(value) => {
-                let entry = Entry {
-                    value: Some(value),
-                    life: self.local_life(cap),
-                    etag,
-                };
+                let entry = Entry::new(Some(value), self.local_life(cap), etag);
                 pilot.commit(|| {
                     self.negatives.remove(key);
                     self.store.insert(key.clone(), entry);
@@ -205,14 +201,8 @@ where
             None => pilot.commit(|| {
                 self.store.remove(key);
                 if let Some(life) = self.negative_life(cap) {
-                    self.negatives.insert(
-                        key.clone(),
-                        Entry {
-                            value: None,
-                            life,
-                            etag: None,
-                        },
-                    );
+                    self.negatives
+                        .insert(key.clone(), Entry::new(None, life, None));
                 }
             }),
         };
@@ -234,11 +224,7 @@ where
         let held = fallback?;
         let mut life = self.local_life(Some(stale.throttle));
         life.dead_from = life.stale_from;
-        let entry = Entry {
-            value: Some(held.value.clone()?),
-            life,
-            etag: held.etag,
-        };
+        let entry = Entry::new(Some(held.value.clone()?), life, held.etag);
         self.counters.stale_served.add(1);
         pilot.commit(|| self.store.insert(pilot.key().clone(), entry));
         Some(Ok(held.value))
@@ -251,11 +237,12 @@ where
         };
         let now = self.clock.exact();
         pilot.commit(|| {
-            if let Some(mut entry) = self.store.get(pilot.key())
-                && entry.life.age(now) != Age::Dead
+            if let Some(entry) = self.store.get(pilot.key())
+                && entry.age(now) != Age::Dead
             {
-                entry.life = entry.life.throttled(now, stale.throttle);
-                self.store.insert(pilot.key().clone(), entry);
+                let life = entry.life().throttled(now, stale.throttle);
+                self.store
+                    .insert(pilot.key().clone(), entry.with_life(life));
             }
         });
     }

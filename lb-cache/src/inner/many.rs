@@ -31,7 +31,7 @@ where
     fn look_together(self: &Arc<Self>, keys: &[K]) -> Vec<Lookup<Option<Arc<V>>>> {
         let mut readers: Vec<Reader<K, V>> = Vec::new();
         let look = |key| match self.local(key) {
-            Seen::Fresh(value) => Lookup::ready(Ok(Some(value))),
+            Seen::Fresh(value) => Lookup::ready(Some(value)),
             seen => {
                 let mut reader = None;
                 let load = self.load_from_source(key);

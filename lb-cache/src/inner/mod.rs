@@ -15,7 +15,7 @@ use crate::level::Role;
 use crate::local::{Entry, Negatives, Store};
 use crate::policy::Policy;
 use crate::source::Source;
-use crate::stats::{Counters, Hits, LocalStats, Stats, TierStats};
+use crate::stats::{Counters, LocalStats, Stats, TierStats};
 
 use below::Below;
 
@@ -36,7 +36,6 @@ pub(crate) struct Inner<K, V> {
     pub(crate) negatives: Negatives<K, V>,
     pub(crate) board: Arc<Board<K, V>>,
     pub(crate) clock: Arc<Clock>,
-    pub(crate) hits: Arc<Hits>,
     pub(crate) counters: Counters,
     pub(crate) permits: Semaphore,
     pub(crate) source: Option<Arc<dyn Source<K, V>>>,
@@ -77,26 +76,29 @@ where
     /// What the local tier knows of a key. Counts a hit, never a miss.
     #[inline]
     pub(crate) fn local(&self, key: &K) -> Seen<V> {
-        if let Some(Entry {
-            value: Some(value),
-            life,
-            ..
-        }) = self.store.get(key)
-        {
-            match life.age(self.clock.coarse()) {
-                Age::Fresh => {
-                    self.hits.count();
-                    return Seen::Fresh(value);
-                }
-                Age::Ageing => {
-                    self.hits.count();
-                    return Seen::Ageing(value);
-                }
-                Age::Stale => return Seen::Stale(value),
-                Age::Dead => {}
+        let Some(entry) = self.store.get(key) else {
+            return self.known_absent(key);
+        };
+        let now = self.clock.coarse();
+        match entry.young(now) {
+            Ok(value) => {
+                self.clock.hits.count();
+                Seen::Fresh(value)
             }
+            Err(entry) => self.no_longer_young(key, &entry, now),
         }
-        self.known_absent(key)
+    }
+
+    #[cold]
+    fn no_longer_young(&self, key: &K, entry: &Entry<V>, now: Moment) -> Seen<V> {
+        match (entry.age(now), entry.value()) {
+            (Age::Fresh | Age::Ageing, Some(value)) => {
+                self.clock.hits.count();
+                Seen::Ageing(Arc::clone(value))
+            }
+            (Age::Stale, Some(value)) => Seen::Stale(Arc::clone(value)),
+            _ => self.known_absent(key),
+        }
     }
 
     #[cold]
@@ -104,7 +106,7 @@ where
         let absent = self
             .negatives
             .get(key)
-            .is_some_and(|entry| entry.life.age(self.clock.exact()) == Age::Fresh);
+            .is_some_and(|entry| entry.age(self.clock.exact()) == Age::Fresh);
         if absent {
             self.counters.negative_hits.add(1);
             Seen::Absent
@@ -115,14 +117,14 @@ where
 
     pub(crate) fn inspect(&self, key: &K) -> Option<Inspection> {
         let entry = self.store.get(key).or_else(|| self.negatives.get(key))?;
-        let now = self.clock.exact();
+        let (now, life) = (self.clock.exact(), entry.life());
         let left = |end: Moment| (end != Moment::NEVER).then(|| now.until(end));
         Some(Inspection {
-            has_value: entry.value.is_some(),
-            age: entry.life.age(now),
-            fresh_for: left(entry.life.stale_from),
-            usable_for: left(entry.life.dead_from),
-            etag: entry.etag.as_deref().map(str::to_owned),
+            has_value: entry.value().is_some(),
+            age: life.age(now),
+            fresh_for: left(life.stale_from),
+            usable_for: left(life.dead_from),
+            etag: entry.etag().map(|etag| etag.as_ref().to_owned()),
         })
     }
 
@@ -146,7 +148,7 @@ where
     }
 
     fn sweep(&self, now: Moment) {
-        let dead = |entry: &Entry<V>| entry.life.age(now) == Age::Dead;
+        let dead = |entry: &Entry<V>| entry.age(now) == Age::Dead;
         let negatives = self.negatives.entries();
         for store in std::iter::once(&self.store).chain(negatives) {
             for key in store.keys_where(dead) {
@@ -167,7 +169,7 @@ where
         Stats {
             namespace: self.name.clone(),
             local: LocalStats {
-                hits: self.hits.total(),
+                hits: self.clock.hits.total(),
                 negative_hits: self.counters.negative_hits.get(),
                 misses: self.counters.misses.get(),
                 stale_served: self.counters.stale_served.get(),

@@ -56,17 +56,17 @@ where
     {
         let further = load.is_some() || self.below.is_some();
         match seen {
-            Seen::Fresh(value) => Lookup::ready(finish(Some(value))),
-            Seen::Absent => Lookup::ready(finish(None)),
+            Seen::Fresh(value) => Lookup::ended(finish(Some(value))),
+            Seen::Absent => Lookup::ended(finish(None)),
             Seen::Ageing(value) => {
                 if further {
                     self.join(key, load, reader);
                 }
-                Lookup::ready(finish(Some(value)))
+                Lookup::ended(finish(Some(value)))
             }
             Seen::Stale(_) | Seen::Nothing if !further => {
                 self.counters.misses.add(1);
-                Lookup::ready(finish(None))
+                Lookup::ended(finish(None))
             }
             Seen::Stale(value) => {
                 self.counters.misses.add(1);
@@ -77,7 +77,7 @@ where
             Seen::Nothing => {
                 self.counters.misses.add(1);
                 if self.is_loading(key) {
-                    return Lookup::ready(Err(CacheError::Reentrant));
+                    return Lookup::ended(Err(CacheError::Reentrant));
                 }
                 let landed = self.join(key, load, reader).landed();
                 Lookup::slow(async move { landed.await.and_then(finish) })
@@ -96,7 +96,7 @@ where
         let soft = self.policy.load.soft;
         if soft.is_zero() || reentrant {
             self.counters.stale_served.add(1);
-            return Lookup::ready(finish(Some(value)));
+            return Lookup::ended(finish(Some(value)));
         }
         let inner = Arc::clone(self);
         Lookup::slow(async move {

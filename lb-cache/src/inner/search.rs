@@ -62,18 +62,19 @@ where
         load: Option<LoadFn<V>>,
     ) -> Option<Reader<K, V>> {
         let held = self.store.get(pilot.key());
-        let previous = match held.map(|entry| (entry.life.age(self.clock.exact()), entry)) {
-            // It landed between the caller's look and the start of this flight.
-            Some((Age::Fresh, entry)) if entry.value.is_some() => {
-                pilot.land(Ok(entry.value));
-                return None;
-            }
+        let held = held.map(|entry| (entry.age(self.clock.exact()), entry));
+        let previous = match &held {
             Some((Age::Dead, _)) | None => None,
-            Some((_, entry)) => entry.value.map(|value| Previous {
-                value,
-                etag: entry.etag,
+            Some((_, entry)) => entry.value().map(|value| Previous {
+                value: Arc::clone(value),
+                etag: entry.etag().cloned(),
             }),
         };
+        // It landed between the caller's look and the start of this flight.
+        if let (Some((Age::Fresh, _)), Some(Previous { value, .. })) = (&held, &previous) {
+            pilot.land(Ok(Some(Arc::clone(value))));
+            return None;
+        }
         let below = self.below.as_ref();
         let wire = below.and_then(|below| below.key(pilot.key()));
         let asks = wire.is_some();

@@ -159,11 +159,7 @@ where
     }
 
     fn new_entry(&self, value: Arc<V>) -> Entry<V> {
-        Entry {
-            value: Some(value),
-            life: self.local_life(None),
-            etag: None,
-        }
+        Entry::new(Some(value), self.local_life(None), None)
     }
 
     /// Takes the flight of the key off the board, then stores: a load that began

@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::ConfigError;
-use crate::freshness::Life;
 use crate::policy::not_zero;
 
+mod entry;
 #[cfg(feature = "local")]
 mod moka;
 mod negatives;
@@ -21,6 +21,7 @@ mod none;
 #[cfg(feature = "fast")]
 mod quick;
 
+pub(crate) use entry::Entry;
 pub(crate) use negatives::Negatives;
 
 /// What the local tier holds, and for how long.
@@ -152,26 +153,6 @@ impl Local {
     pub fn fast(mut self) -> Self {
         self.engine = Engine::Fast;
         self
-    }
-}
-
-/// One entry: the value and its life, side by side, so that a hit follows one pointer.
-#[derive(Debug)]
-pub(crate) struct Entry<V> {
-    /// `None` says that there is no such value.
-    pub(crate) value: Option<Arc<V>>,
-    pub(crate) life: Life,
-    /// What the source calls this version, for conditional refresh.
-    pub(crate) etag: Option<Arc<str>>,
-}
-
-impl<V> Clone for Entry<V> {
-    fn clone(&self) -> Self {
-        Self {
-            value: self.value.clone(),
-            life: self.life,
-            etag: self.etag.clone(),
-        }
     }
 }
 

@@ -26,10 +26,7 @@ where
             && let Some(weigher) = weigher
         {
             builder = builder.weigher(move |key, entry: &Entry<V>| {
-                entry
-                    .value
-                    .as_deref()
-                    .map_or(1, |value| weigher(key, value))
+                entry.value().map_or(1, |value| weigher(key, value))
             });
         }
         Self(builder.build())

@@ -25,7 +25,7 @@ use tokio_postgres::{Config, NoTls, Socket};
 
 use crate::clock::unix_now;
 use crate::source::BoxFuture;
-use crate::tier::{Answer, Tier, TierError, When, one_each};
+use crate::tier::{Answer, Tier, TierError, When, all_or_none};
 
 #[cfg(feature = "postgres-tls")]
 mod tls;
@@ -234,10 +234,7 @@ impl Tier for PostgresTier {
     }
 
     fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
-        Box::pin(async move {
-            let count = keys.len();
-            one_each(self.read(keys).await, count)
-        })
+        all_or_none(keys, |keys| self.read(keys))
     }
 
     fn put(

@@ -123,11 +123,21 @@ impl TierError {
     }
 }
 
-/// One answer per key out of one answer for all.
+/// [`Tier::get_many`] of a tier that answers all keys or none.
 #[cfg(any(feature = "postgres", feature = "redb"))]
-pub(crate) fn one_each(all: Result<Vec<Option<Bytes>>, TierError>, count: usize) -> Vec<Answer> {
-    match all {
-        Ok(values) => values.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error); count],
-    }
+pub(crate) fn all_or_none<'a, F>(
+    keys: Vec<Bytes>,
+    read: impl FnOnce(Vec<Bytes>) -> F,
+) -> BoxFuture<'a, Vec<Answer>>
+where
+    F: Future<Output = Result<Vec<Option<Bytes>>, TierError>> + Send + 'a,
+{
+    let count = keys.len();
+    let all = read(keys);
+    Box::pin(async move {
+        match all.await {
+            Ok(values) => values.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); count],
+        }
+    })
 }

@@ -52,7 +52,7 @@ async fn every_crate_explains_its_metrics() {
         let answer = gateway.send("GET", "/metrics", "").await;
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         let of_a_crate = |prefix: &&str| text.lines().any(|line| line.starts_with(*prefix));
-        let all = ["lb_autoscale_", "lb_endpoints", "lb_registry_"]
+        let all = ["lb_autoscale_", "lb_cache_", "lb_endpoints", "lb_registry_"]
             .iter()
             .all(of_a_crate);
         all.then_some(text)

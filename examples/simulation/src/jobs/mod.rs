@@ -205,6 +205,11 @@ impl Jobs {
         self.shared.limits.running
     }
 
+    /// Hands the numbers of the memory of ended jobs to the metrics recorder: call it when scraped.
+    pub fn publish_metrics(&self) {
+        self.shared.table.publish_metrics();
+    }
+
     /// Accepts no more jobs and resolves when the last one has ended.
     pub async fn drain(&self) {
         self.shared.tasks.close();

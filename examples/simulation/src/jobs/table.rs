@@ -64,6 +64,10 @@ impl Table {
         self.lock().remove(job.id());
     }
 
+    pub(super) fn publish_metrics(&self) {
+        self.ended.publish_metrics();
+    }
+
     pub(super) fn active(&self) -> usize {
         self.lock().len()
     }

@@ -26,6 +26,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ));
     };
     observe::load(app.active_work(), app.shared.streams.open());
+    app.shared.jobs.publish_metrics();
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     let gpus = Exporter::default().render(&app.shared.gpus.latest(), clock::now());
     Ok((kind, handle.render() + &gpus).into_response())
