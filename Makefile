@@ -28,7 +28,7 @@ unit:
 loom: export RUSTFLAGS = --cfg lb_loom
 loom: export CARGO_TARGET_DIR = target/loom
 loom:
-	cargo test -p lb-core --no-default-features --release --lib loom_tests
+	cargo test -p lb-core --no-default-features --features rate-limit --release --lib loom_tests
 	cargo test -p lb-gpu --no-default-features --release --test loom_fair
 
 docs:

@@ -2,8 +2,9 @@
 //!
 //! * `pick + release`: the pool alone.
 //! * `record`: the same with an outcome recorded at a given time, for policies that learn.
-//! * `layer`: a whole call of [`Balance`] over an echo, with its clock reads. The row
-//!   `echo` is the same request without a balancer.
+//! * `layer`: a whole call of [`Balance`] over an echo, with the clock reads it needs: two
+//!   for policies that time, else two in one request of eight. The row `echo` is the same
+//!   request without a balancer.
 //! * `peers` (with `--features peers`): tower's p2c over the same echo (owned, in a mutex,
 //!   behind a buffer) and pingora's selections, which do neither count nor call.
 //!
@@ -139,11 +140,10 @@ fn records(criterion: &mut Criterion<ThreadCpu>) {
 fn layers(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("layer");
     owned(&mut group, "echo", 1, || call(&mut Echo));
-    // Each endpoint's service is made by its first request, which copies a table of
-    // all: with thousands that would be most of what is measured.
-    for n in [3, 10, 100] {
+    for n in [3, 10, 100, 1_000] {
         for (name, policy) in policies() {
             let balance = Balance::new(pool(n, policy), |_| Echo);
+            // Each endpoint's service is made by its first request.
             (0..n * 30).for_each(|_| call(&mut balance.clone()));
             owned(&mut group, name, n, {
                 let mut balance = balance.clone();

@@ -1,6 +1,10 @@
-//! Atomics that loom can watch: `RUSTFLAGS="--cfg lb_loom"` swaps them.
+//! What loom can watch: `RUSTFLAGS="--cfg lb_loom"` swaps it.
 
 #[cfg(lb_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::sync;
 #[cfg(not(lb_loom))]
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync;
+
+pub(crate) use sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "rate-limit")]
+pub(crate) use sync::{Mutex, MutexGuard, atomic::AtomicUsize};

@@ -40,6 +40,7 @@
 //!
 //! # Limits
 //!
+//! The endpoint is chosen when the service is called, not when the future is first polled.
 //! A request that was handed to an in-process service is not sent again when
 //! that fails: its body is gone. An upgraded connection of an in-process service
 //! counts until its 101 only; behind the reverse proxy it counts to its end.

@@ -12,6 +12,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use tower::{Service, ServiceExt, service_fn};
 
 use super::*;
+use crate::endpoint::{Endpoint, Observation, Observer};
 use crate::policy::RoundRobin;
 use crate::report::ReportLayer;
 use crate::{Affinity, EndpointSpec, Pool};
@@ -196,6 +197,56 @@ async fn a_new_incarnation_gets_a_new_service() {
         assert_eq!(response.status(), StatusCode::OK);
     }
     assert_eq!(made.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn each_of_many_endpoints_has_one_service_until_it_leaves() {
+    const N: u32 = 300;
+    let made = Arc::new(AtomicU32::new(0));
+    let specs = |life: u64| {
+        (0..N).map(move |i| EndpointSpec::new(format!("e{i}"), "local://x").incarnation(life))
+    };
+    let pool = Pool::builder("app").endpoints(specs(0));
+    let pool = pool.policy(RoundRobin::default()).build().unwrap();
+    let (count, alive) = (Arc::clone(&made), Arc::new(AtomicU32::new(0)));
+    let held = Arc::clone(&alive);
+    let service = Balance::new(pool.clone(), move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let calls = Arc::clone(&held);
+        let open = Arc::new(AtomicBool::new(true));
+        Gated {
+            name: "x",
+            open,
+            calls,
+        }
+    });
+    for life in 0..2 {
+        pool.set_endpoints(specs(life)).unwrap();
+        for _ in 0..3 * N {
+            let response = service.clone().oneshot(request()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+        }
+        assert_eq!(made.load(Ordering::SeqCst), N * (life as u32 + 1));
+    }
+    let services = Arc::strong_count(&alive) as u32 - 2;
+    assert_eq!(services, N, "those of the first life are gone");
+}
+
+#[tokio::test]
+async fn whoever_observes_is_told_of_every_request() {
+    struct Count(Arc<AtomicU32>);
+    impl Observer for Count {
+        fn observed(&self, _: &Endpoint, _: &Observation) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let service = Balance::over("app", [("a", router("a"))]).unwrap();
+    let seen = Arc::new(AtomicU32::new(0));
+    service.pool().observe(Count(Arc::clone(&seen)));
+    for _ in 0..40 {
+        drop(service.clone().oneshot(request()).await.unwrap());
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 40);
 }
 
 #[tokio::test]

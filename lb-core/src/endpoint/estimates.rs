@@ -43,7 +43,8 @@ impl Estimates {
         if let Some(seconds) = seconds {
             self.timed(outcome, seconds, tick, fleet);
         }
-        if outcome == Outcome::Cancelled {
+        // A success is none where hardly anything failed.
+        if !self.is_news(outcome) {
             return;
         }
         let failed = outcome.is_failure();

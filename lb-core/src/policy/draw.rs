@@ -42,6 +42,12 @@ impl Draw {
         (!even).then(|| Self::by_weight(candidates))
     }
 
+    /// All weights are equal.
+    #[inline]
+    pub(crate) fn is_even(&self) -> bool {
+        self.slots.is_none()
+    }
+
     /// One endpoint; `None` if there is none. It may have become unavailable.
     #[inline]
     pub(crate) fn one(&self, candidates: &Candidates, state: &mut u64) -> Option<usize> {
@@ -229,7 +235,10 @@ impl<const K: usize> Drawn<K> {
 pub(crate) struct Least {
     best: Option<usize>,
     least: f64,
+    /// Weight of those that are equally good.
     tied: f64,
+    /// How many they are.
+    ties: usize,
     state: u64,
 }
 
@@ -240,6 +249,7 @@ impl Least {
             best: None,
             least: f64::INFINITY,
             tied: 0.0,
+            ties: 0,
             state: random,
         }
     }
@@ -254,6 +264,19 @@ impl Least {
             self.tied += weight;
             // Replaces the best so far with probability weight / tied.
             if f64::from(next_bits(&mut self.state)) * self.tied < weight * 4_294_967_296.0 {
+                self.best = Some(index);
+            }
+        }
+    }
+
+    /// As [`offer`](Self::offer), where all weights are equal.
+    #[inline]
+    pub(crate) fn offer_even(&mut self, index: usize, score: f64) {
+        if score < self.least || self.best.is_none() {
+            (self.best, self.least, self.ties) = (Some(index), score, 1);
+        } else if score <= self.least {
+            self.ties += 1;
+            if below(next_bits(&mut self.state), self.ties) == 0 {
                 self.best = Some(index);
             }
         }

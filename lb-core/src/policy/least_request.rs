@@ -117,10 +117,16 @@ impl LeastRequestPicker {
     #[inline(never)]
     fn scan(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
         let gate = candidates.gate(cx);
+        let even = self.draw.is_even();
         let mut best = Least::new(cx.random);
         for index in candidates.available() {
             if let Some(seen) = gate.see(*index as usize) {
-                best.offer(seen.index, self.load(&seen, cx), seen.entry.weight);
+                let load = self.load(&seen, cx);
+                if even {
+                    best.offer_even(seen.index, load);
+                } else {
+                    best.offer(seen.index, load, seen.entry.weight);
+                }
             }
         }
         best.index()

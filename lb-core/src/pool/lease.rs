@@ -8,7 +8,7 @@ use std::{
 use crate::{
     breaker::{Slot, Trial},
     endpoint::{Endpoint, Observation, Outcome},
-    pool::{current::Handle, shadow::ShadowLease},
+    pool::{known::Handle, shadow::ShadowLease},
     report::LoadReport,
 };
 
@@ -183,7 +183,9 @@ impl Lease {
             retry_after,
         };
         self.learn(&observation);
-        self.announce(&observation);
+        if self.held.is_some() || self.is_observed() {
+            self.announce(&observation);
+        }
     }
 
     /// Counters and policies.

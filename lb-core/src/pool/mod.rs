@@ -31,6 +31,7 @@ mod current;
 mod discover;
 mod drain;
 mod explain;
+mod known;
 mod lease;
 mod members;
 mod settings;

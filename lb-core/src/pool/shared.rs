@@ -124,7 +124,8 @@ impl Shared {
     pub(super) fn find_out_if_timed(&self) {
         let snapshot = self.current.load();
         let slow_start = !snapshot.candidates.rules.slow_start.is_zero();
-        let timed = snapshot.timed || slow_start || self.fleet.observers.any();
+        let shadowed = snapshot.shadow.is_some();
+        let timed = snapshot.timed || shadowed || slow_start || self.fleet.observers.any();
         // Relaxed: as `is_timed`.
         self.timed.store(timed, Ordering::Relaxed);
     }

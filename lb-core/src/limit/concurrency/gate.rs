@@ -1,12 +1,12 @@
 //! The gate: permits, a bounded queue in front of them, and the limit that moves.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::algorithm::{Algorithm, Sample};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// Shared by all clones of a layer and its services.
 #[derive(Debug)]
@@ -211,3 +211,6 @@ impl Drop for Place<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, lb_loom))]
+mod loom_tests;

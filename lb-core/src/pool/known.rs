@@ -1,0 +1,199 @@
+//! What each thread keeps of the pools it picks from.
+//!
+//! A pick needs the snapshot and a reference to an endpoint that outlives the pick. Both
+//! cost two atomic operations if they are taken anew each time. So a thread keeps the
+//! snapshot, and per endpoint one reference that no request uses now: a pick takes it, the
+//! end of a request leaves it with whichever thread that is.
+//!
+//! A pool that is gone is swept out by the next pick that meets a new snapshot: a thread
+//! that never picks again holds on to the last snapshot it saw.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::{Arc, Weak},
+};
+
+use crate::{
+    candidates::Entry,
+    endpoint::Endpoint,
+    error::PickError,
+    pick::PickCx,
+    pool::{lease::Lease, snapshot::Snapshot},
+};
+
+/// Pools that one thread keeps at once; beyond that they take turns.
+pub(super) const PLACES: usize = 64;
+
+thread_local! {
+    static KNOWN: [RefCell<Option<Known>>; PLACES] =
+        const { [const { RefCell::new(None) }; PLACES] };
+}
+
+/// What one thread knows of one pool.
+pub(crate) struct Known {
+    version: u64,
+    snapshot: Arc<Snapshot>,
+    /// By the index of the endpoint.
+    spare: Box<[Spare]>,
+    place: u8,
+    pool: Weak<()>,
+}
+
+/// A reference to an endpoint that no request uses now.
+struct Spare {
+    /// Address of the endpoint. The snapshot keeps it from being used again.
+    of: usize,
+    endpoint: Cell<Option<Arc<Endpoint>>>,
+}
+
+/// Runs `read` on what this thread keeps there. `None` if that is nothing, and while the
+/// thread ends.
+#[inline]
+pub(super) fn kept<R>(place: usize, read: impl FnOnce(&Known) -> R) -> Option<R> {
+    let read = |all: &[RefCell<Option<Known>>; PLACES]| {
+        let known = all[place % PLACES].try_borrow().ok()?;
+        known.as_ref().map(read)
+    };
+    KNOWN.try_with(read).ok().flatten()
+}
+
+/// Keeps that from now on; what was kept is dropped, or the new one if the old is in use.
+pub(super) fn replace(place: usize, known: Option<Known>) {
+    let swap = |all: &[RefCell<Option<Known>>; PLACES]| match all[place].try_borrow_mut() {
+        Ok(mut kept) => std::mem::replace(&mut *kept, known),
+        Err(_) => known,
+    };
+    // Dropped when nothing is borrowed any more: it may hold what others wrote.
+    drop(KNOWN.try_with(swap));
+}
+
+/// Lets go of pools that are gone.
+pub(super) fn sweep() {
+    for place in 0..PLACES {
+        if kept(place, |known| known.pool.strong_count() == 0) == Some(true) {
+            replace(place, None);
+        }
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    pub(super) fn new(snapshot: Arc<Snapshot>, place: usize, pool: &Arc<()>) -> Self {
+        let spare = |entry: &Entry| Spare {
+            of: Arc::as_ptr(&entry.endpoint).addr(),
+            endpoint: Cell::new(None),
+        };
+        Self {
+            version: snapshot.version,
+            spare: snapshot.candidates.entries.iter().map(spare).collect(),
+            place: (place % PLACES) as u8,
+            pool: Arc::downgrade(pool),
+            snapshot,
+        }
+    }
+
+    /// Whether this is what that version says.
+    #[inline]
+    pub(super) fn is(&self, version: u64) -> bool {
+        self.version == version
+    }
+
+    #[inline]
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Chooses an endpoint and counts the request there.
+    #[inline]
+    pub(super) fn pick(&self, cx: &PickCx<'_>) -> Option<Picked> {
+        let index = self.snapshot.pick(cx)?;
+        Some(Picked {
+            timed: self.snapshot.timed || cx.is_sampled(),
+            handle: self.handle(index),
+        })
+    }
+
+    /// The same, with all that the quick way leaves out.
+    pub(crate) fn pick_closely(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
+        let snapshot = &*self.snapshot;
+        let Some(index) = snapshot.pick(cx) else {
+            return Err(no_endpoint(snapshot.candidates.len()));
+        };
+        let timed = snapshot.timed || cx.is_sampled();
+        let lease = Lease::new(self.handle(index), timed, cx.known_now());
+        Ok(match &snapshot.shadow {
+            None => lease,
+            Some(shadow) => lease.with_shadow(shadow.pick(cx, index)),
+        })
+    }
+
+    /// A handle of the endpoint at `index`, which must be one.
+    #[inline]
+    pub(crate) fn handle(&self, index: usize) -> Handle {
+        let spare = self
+            .spare
+            .get(index)
+            .and_then(|spare| spare.endpoint.take());
+        Handle {
+            endpoint: Some(spare.unwrap_or_else(|| self.another(index))),
+            index: index as u32,
+            place: self.place,
+        }
+    }
+
+    /// Several requests of this thread are at this endpoint, or it is the first.
+    #[cold]
+    #[inline(never)]
+    fn another(&self, index: usize) -> Arc<Endpoint> {
+        Arc::clone(&self.snapshot.candidates.entries[index].endpoint)
+    }
+}
+
+#[cold]
+fn no_endpoint(known: usize) -> PickError {
+    if known == 0 {
+        PickError::Empty
+    } else {
+        PickError::NoneAvailable { known }
+    }
+}
+
+/// An endpoint where the request is counted already.
+pub(crate) struct Picked {
+    pub(crate) handle: Handle,
+    /// Response times are to be learned of this request.
+    pub(crate) timed: bool,
+}
+
+/// Keeps an endpoint alive. Wherever it is dropped, that thread keeps the
+/// reference for its next request there.
+pub(crate) struct Handle {
+    endpoint: Option<Arc<Endpoint>>,
+    index: u32,
+    place: u8,
+}
+
+impl Handle {
+    #[inline]
+    pub(crate) fn get(&self) -> &Endpoint {
+        self.endpoint
+            .as_deref()
+            .expect("invariant: only drop takes it")
+    }
+}
+
+impl Drop for Handle {
+    #[inline]
+    fn drop(&mut self) {
+        let keep = |known: &Known| {
+            let spare = known.spare.get(self.index as usize)?;
+            let endpoint = self
+                .endpoint
+                .take_if(|endpoint| Arc::as_ptr(endpoint).addr() == spare.of)?;
+            spare.endpoint.replace(Some(endpoint))
+        };
+        // Without a place to keep it the reference is dropped as any other; so is a second.
+        drop(kept(usize::from(self.place), keep));
+    }
+}
