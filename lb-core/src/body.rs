@@ -21,6 +21,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -39,6 +40,14 @@ impl<B: Body, G> HeldBody<B, G> {
     pub fn new(inner: B, guard: G) -> Self {
         let guard = (!inner.is_end_stream()).then_some(guard);
         Self { inner, guard }
+    }
+}
+
+/// A body that holds nothing, for layers that answer by themselves.
+impl<B: Body + From<Bytes>, G> From<Bytes> for HeldBody<B, G> {
+    fn from(data: Bytes) -> Self {
+        let inner = B::from(data);
+        Self { inner, guard: None }
     }
 }
 

@@ -1,10 +1,8 @@
 //! The one place where this crate reads the clock.
 
-#[cfg(feature = "proxy")]
-use std::cell::Cell;
-#[cfg(feature = "affinity")]
-use std::time::Duration;
 use std::time::Instant;
+#[cfg(feature = "affinity")]
+use std::{cell::Cell, time::Duration};
 
 /// Now, by tokio's clock, so that tests can pause it.
 pub(crate) fn now() -> Instant {
@@ -17,7 +15,7 @@ pub(crate) fn now() -> Instant {
 
 /// Seconds since 1970 at `now`, a moment of just now: asks for the time of day once
 /// per second and thread, so a change of that is noticed within a second.
-#[cfg(feature = "proxy")]
+#[cfg(feature = "affinity")]
 pub(crate) fn unix_seconds_at(now: Instant) -> u64 {
     thread_local! {
         static KNOWN: Cell<Option<(Instant, Instant, u64)>> = const { Cell::new(None) };

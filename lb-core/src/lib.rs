@@ -38,6 +38,8 @@ mod clock;
 pub mod deadline;
 pub mod endpoint;
 mod error;
+#[cfg(feature = "affinity")]
+mod explain;
 pub mod health;
 pub mod hedge;
 #[cfg(feature = "rate-limit")]

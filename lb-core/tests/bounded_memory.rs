@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
+use http::{HeaderMap, header};
 use lb_core::breaker::CircuitBreaker;
 use lb_core::limit::{Quota, RateLimiter};
 use lb_core::outlier::OutlierDetection;
 use lb_core::policy::RoundRobin;
-use lb_core::{EndpointSpec, Pool};
+use lb_core::{Affinity, Endpoint, EndpointSpec, Pool};
 
 const KEYS: u64 = 1_000_000;
 const ALL: u64 = 300_000;
@@ -36,6 +37,46 @@ fn a_million_keys_take_no_more_memory_than_the_capacity_allows() {
     assert_eq!(keys as u64, ALL);
     assert!(all.bytes_max > bound, "{} bytes", all.bytes_max);
     assert!(all.bytes_max <= 64 * ALL, "{} bytes", all.bytes_max);
+}
+
+/// Tokens that are remembered once they were opened, at most.
+const REMEMBERED: i64 = 4_096;
+
+/// One client each minute comes with the token of that minute; how much memory stays.
+fn open_tokens(affinity: &Affinity, endpoint: &Endpoint, minutes: std::ops::Range<u64>) -> i64 {
+    let used = measure(|| {
+        for minute in minutes {
+            let now = minute * 60;
+            let (_, token) = affinity.bind(endpoint, now, false).expect("a token");
+            let mut fields = HeaderMap::new();
+            fields.insert(header::COOKIE, token);
+            assert!(affinity.binding(&fields, now).is_some());
+            assert!(affinity.binding(&fields, now).is_some(), "known by now");
+        }
+    });
+    used.bytes_current
+}
+
+#[test]
+fn tokens_take_no_more_memory_than_their_table_however_many_clients_come() {
+    let affinity = Affinity::cookie("lb", "a secret of sixteen bytes");
+    let pool = Pool::builder("tokens").endpoints(["http://10.0.0.1:80"]);
+    let endpoint = pool.build().expect("a pool").endpoints().remove(0);
+    let table = open_tokens(&affinity, &endpoint, 0..20_000);
+    assert!(table <= 256 * REMEMBERED, "{table} bytes");
+    assert!(table >= 64 * REMEMBERED, "{table} bytes: nothing is kept");
+    let more = open_tokens(&affinity, &endpoint, 20_000..25_000);
+    assert!(more <= 16 * REMEMBERED, "{more} bytes more");
+    // What somebody made up is never kept.
+    let forged = measure(|| {
+        for client in 0..2_000_u32 {
+            let value = format!("lb={}{client:08}", "A".repeat(40));
+            let mut fields = HeaderMap::new();
+            fields.insert(header::COOKIE, value.parse().expect("a value"));
+            assert!(affinity.binding(&fields, 0).is_none());
+        }
+    });
+    assert_eq!(forged.bytes_current, 0);
 }
 
 const ENDPOINTS: u64 = 100_000;

@@ -1,6 +1,7 @@
 //! Reading one cookie out of the `Cookie` fields of a request, and writing it.
 
 use http::{HeaderMap, header};
+use memchr::memchr;
 
 /// Cookies of our name that are tried, at most.
 const MAX_CANDIDATES: usize = 4;
@@ -12,7 +13,7 @@ pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
     headers
         .get_all(header::COOKIE)
         .iter()
-        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+        .flat_map(|field| pairs(field.as_bytes()))
         .filter_map(move |pair| {
             let value = pair
                 .trim_ascii()
@@ -27,6 +28,19 @@ pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
         })
         .filter(|value| value.len() <= MAX_VALUE_BYTES)
         .take(MAX_CANDIDATES)
+}
+
+/// What stands between the semicolons of a field.
+fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest.take()?;
+        let Some(end) = memchr(b';', field) else {
+            return Some(field);
+        };
+        rest = field.get(end + 1..);
+        field.get(..end)
+    })
 }
 
 /// A token (RFC 6265, 4.1.1) of 1 to 64 characters.

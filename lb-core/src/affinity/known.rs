@@ -4,6 +4,9 @@
 //! endpoint in one minute gets the same token. To open or seal one takes several
 //! rounds of SHA-256; to find it here takes one short hash. The hash is seeded, so
 //! that nobody can aim at a slot; what falls into an occupied one replaces it.
+//!
+//! A wrong token is never found: all its bytes are compared, after a hash of all of
+//! them that a guesser cannot foresee, so a near miss takes no longer than any other.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

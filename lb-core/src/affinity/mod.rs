@@ -325,12 +325,10 @@ impl Affinity {
         };
         match carrier {
             Carrier::Cookie(name) => {
-                if !headers.contains_key(header::COOKIE) {
-                    return None;
-                }
+                let values = cookies::values(headers, name);
+                let mut opened = values.filter_map(|value| keys.open(value)).peekable();
+                opened.peek()?;
                 let minute = unix_seconds() / 60;
-                let mut opened =
-                    cookies::values(headers, name).filter_map(|value| keys.open(value));
                 opened.find(|binding| binding.expires_minute > minute)
             }
             Carrier::Header(name) => {

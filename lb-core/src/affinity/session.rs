@@ -39,7 +39,10 @@ pub(crate) enum NoLease {
 pub(crate) struct Session {
     binding: Option<Binding>,
     key: Option<u64>,
+    /// Whoever answers is bound to.
     issue: bool,
+    /// The token is written again if its endpoint answers.
+    renew: bool,
 }
 
 impl Session {
@@ -54,9 +57,13 @@ impl Session {
         };
         match &affinity.source {
             Source::Token { .. } => {
-                let binding = affinity.first_valid(asked.headers, unix_seconds);
+                let mut read_at = None;
+                let seconds = || *read_at.insert(unix_seconds());
+                let binding = affinity.first_valid(asked.headers, seconds);
+                let due = |(binding, now)| affinity.is_due(binding, now);
                 Self {
                     issue: binding.is_none(),
+                    renew: binding.as_ref().zip(read_at).is_some_and(due),
                     binding,
                     key: None,
                 }
@@ -70,6 +77,7 @@ impl Session {
                 });
                 Self {
                     issue: known.is_some() && binding.is_none(),
+                    renew: false,
                     binding,
                     key,
                 }
@@ -109,13 +117,11 @@ impl Session {
         unix_seconds: impl FnOnce() -> u64,
     ) {
         let Some(affinity) = affinity else { return };
-        if !self.issue && self.binding.is_none() {
+        let is_news = self.issue || self.renew && self.holds(endpoint);
+        if !is_news || endpoint.stats().has(Cause::Draining) {
             return;
         }
         let now = unix_seconds();
-        if !self.is_news(affinity, endpoint, now) || endpoint.stats().has(Cause::Draining) {
-            return;
-        }
         if let Source::Key {
             memory: Some(memory),
             ..
@@ -130,17 +136,9 @@ impl Session {
     }
 
     /// The request was bound to this endpoint when it came.
-    #[cfg(feature = "proxy")]
     pub(crate) fn holds(&self, endpoint: &Endpoint) -> bool {
         let binding = self.binding.as_ref();
         binding.is_some_and(|binding| binding.id == *endpoint.id())
-    }
-
-    fn is_news(&self, affinity: &Affinity, endpoint: &Endpoint, now: u64) -> bool {
-        let due = |binding: &Binding| {
-            self.key.is_none() && binding.id == *endpoint.id() && affinity.is_due(binding, now)
-        };
-        self.issue || self.binding.as_ref().is_some_and(due)
     }
 }
 

@@ -43,6 +43,13 @@ impl<B: Body> BalanceBody<B> {
     }
 }
 
+/// A body of your own, for layers around the service that answer by themselves.
+impl<B: Body> From<Bytes> for BalanceBody<B> {
+    fn from(text: Bytes) -> Self {
+        Self::own(text)
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for BalanceBody<B> {
     type Data = Bytes;
     type Error = B::Error;

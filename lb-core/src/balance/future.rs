@@ -14,9 +14,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::search::{Next, Search};
-use super::service::Shared;
 use super::{BalanceBody, BalanceError};
-use crate::affinity::Session;
 use crate::clock;
 use crate::endpoint::Outcome;
 use crate::retry::record_answer;
@@ -51,12 +49,7 @@ where
     /// Chooses at once, and calls if that service is ready at once, as most are: then the
     /// request needs no place in this future.
     #[inline]
-    pub(super) fn start(
-        shared: Arc<Shared<S>>,
-        session: Option<Session>,
-        request: Request<B>,
-    ) -> Self {
-        let mut search = Search::new(shared, session);
+    pub(super) fn start(mut search: Search<S>, request: Request<B>) -> Self {
         // A service that is not ready is asked again by the first poll, which can be woken.
         let mut cx = Context::from_waker(Waker::noop());
         let state = match search.step(&mut cx) {
@@ -136,22 +129,29 @@ impl<S> Search<S> {
                 return self.refuse(BalanceError::Endpoint(Arc::from(error.into())));
             }
         };
+        let mut read = None;
+        let mut now = || *read.get_or_insert_with(clock::now);
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            record_answer(lease, response.status(), response.headers(), clock::now());
+            record_answer(lease, response.status(), response.headers(), now());
         }
         // Only the first word counts.
         let outcome = Outcome::from_status(response.status());
         let streams = !response.body().is_end_stream();
-        lease.settle(outcome, streams, clock::now);
+        lease.settle(outcome, streams, &mut now);
         self.shared.metrics.answered(response.status());
         let headers = response.headers_mut();
         if !headers.is_empty() {
-            lease.take_report(headers, clock::now);
+            lease.take_report(headers, &mut now);
         }
         if let Some(session) = &self.session {
             let affinity = self.shared.pool.affinity();
             let seconds = clock::unix_seconds;
             session.write(affinity, lease.endpoint(), false, headers, seconds);
+        }
+        let rare = self.rare.as_ref();
+        if let Some(explanation) = rare.and_then(|rare| rare.explanation.as_ref()) {
+            let session = self.session.as_ref();
+            explanation.tell(lease.endpoint(), session, &self.shared.pool, headers);
         }
         if !streams {
             self.lease = None;

@@ -19,6 +19,7 @@ use super::{BalanceBody, BalanceError};
 use crate::affinity::{Asked, Session};
 use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
+use crate::explain::Explanation;
 use crate::pick::PickCx;
 use crate::pool::{Lease, Pool};
 use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
@@ -124,14 +125,19 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = self.shared.clone();
         let state = match shared.choose(&request) {
-            Choice::Here(given) => State::Preparing {
-                request: Some(request),
-                service: self.inner.clone(),
-                given,
-            },
+            Choice::Here(mut given) => {
+                if given.session.is_some() {
+                    given.explanation = shared.proxy.explanation(request.headers_mut());
+                }
+                State::Preparing {
+                    request: Some(request),
+                    service: self.inner.clone(),
+                    given,
+                }
+            }
             Choice::Elsewhere(choice, peer) => State::Remote {
                 answer: shared.forward(request, peer, choice),
             },
@@ -149,7 +155,8 @@ enum Choice {
 impl Shared {
     fn choose<B>(&self, request: &Request<B>) -> Choice {
         let pool = self.proxy.pool();
-        let cx = PickCx::new(clock::now(), fastrand::u64(..));
+        let now = clock::now();
+        let cx = PickCx::new(now, fastrand::u64(..));
         if request.headers().contains_key(&BALANCED) {
             // It counts here, too, unless this instance is full or no member.
             let own = self.local.as_ref();
@@ -157,6 +164,7 @@ impl Shared {
             return Choice::Here(Given {
                 session: None,
                 lease,
+                explanation: None,
             });
         }
         let peer = self.proxy.peer_of(request.extensions());
@@ -165,12 +173,14 @@ impl Shared {
             headers: request.headers(),
             peer,
         };
-        let mut session = Session::read(pool.affinity(), &asked, clock::unix_seconds);
+        let seconds = || clock::unix_seconds_at(now);
+        let mut session = Session::read(pool.affinity(), &asked, seconds);
         match session.pick(pool.affinity(), pool, &cx) {
             Ok(lease) if self.local.as_ref() == Some(lease.endpoint().id()) => {
                 Choice::Here(Given {
                     session: Some(session),
                     lease: Some(lease),
+                    explanation: None,
                 })
             }
             Ok(lease) => Choice::Elsewhere((session, Some(lease)), peer),
@@ -226,6 +236,7 @@ struct Given {
     /// and takes the report.
     session: Option<Session>,
     lease: Option<Lease>,
+    explanation: Option<Box<Explanation>>,
 }
 
 impl Drop for Given {
@@ -305,15 +316,12 @@ impl Shared {
         if let (Some(lease), Some(session)) = (&lease, &given.session) {
             let headers = response.headers_mut();
             lease.take_report(headers, || now);
-            let affinity = self.proxy.pool().affinity();
-            let tls = self.proxy.is_behind_tls();
-            session.write(
-                affinity,
-                lease.endpoint(),
-                tls,
-                headers,
-                clock::unix_seconds,
-            );
+            let (pool, tls) = (self.proxy.pool(), self.proxy.is_behind_tls());
+            let seconds = clock::unix_seconds;
+            session.write(pool.affinity(), lease.endpoint(), tls, headers, seconds);
+            if let Some(explanation) = &given.explanation {
+                explanation.tell(lease.endpoint(), Some(session), pool, headers);
+            }
         }
         response.map(|body| BalanceBody::endpoint(body, lease))
     }
@@ -348,6 +356,13 @@ impl<B> BalancedBody<B> {
         Self {
             kind: Kind::Remote { body },
         }
+    }
+}
+
+/// A body of your own, for layers around the service that answer by themselves.
+impl<B: Body> From<Bytes> for BalancedBody<B> {
+    fn from(text: Bytes) -> Self {
+        Self::local(BalanceBody::own(text))
     }
 }
 

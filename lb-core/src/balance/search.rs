@@ -16,6 +16,8 @@ use crate::affinity::{NoLease, Session};
 use crate::breaker::{Slot, Use};
 use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
+use crate::explain::Explanation;
+use crate::pick::PickCx;
 use crate::pool::Lease;
 
 /// How often a request that waits for its endpoint looks for it.
@@ -26,16 +28,19 @@ pub(super) struct Search<S> {
     pub(super) shared: Arc<Shared<S>>,
     /// `None` if the pool binds nobody.
     pub(super) session: Option<Session>,
+    /// When the request came, if that was looked up, until the first endpoint is chosen.
+    came: Option<Instant>,
     /// Until the answer came.
     pub(super) lease: Option<Lease>,
     /// Of that endpoint, until it was called.
     pub(super) service: Option<S>,
-    rare: Option<Box<Rare>>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
-/// What requests need whose first endpoint is not ready at once.
+/// What requests need whose first endpoint is not ready at once, or that are explained.
 #[derive(Default)]
-struct Rare {
+pub(super) struct Rare {
+    pub(super) explanation: Option<Box<Explanation>>,
     tried: Vec<EndpointId>,
     /// Its place among those that wait for a service to be ready.
     pending: Option<Slot>,
@@ -56,14 +61,26 @@ pub(super) enum Next {
 }
 
 impl<S> Search<S> {
-    pub(super) fn new(shared: Arc<Shared<S>>, session: Option<Session>) -> Self {
+    pub(super) fn new(shared: Arc<Shared<S>>) -> Self {
         Self {
             shared,
-            session,
+            session: None,
+            came: None,
             lease: None,
             service: None,
             rare: None,
         }
+    }
+
+    /// The request, which came `now`, has this session.
+    pub(super) fn bind(&mut self, session: Session, now: Instant) {
+        (self.session, self.came) = (Some(session), Some(now));
+    }
+
+    /// The answer will tell how it came about.
+    #[cold]
+    pub(super) fn explain(&mut self, explanation: Box<Explanation>) {
+        self.rare().explanation = Some(explanation);
     }
 
     /// One step: an endpoint, and whether it is ready.
@@ -106,7 +123,11 @@ impl<S> Search<S> {
     {
         let pool = &self.shared.pool;
         let tried = self.rare.as_ref().map_or(&[][..], |rare| &rare.tried);
-        let cx = pool.cx_now().tried(tried);
+        let cx = match self.came.take() {
+            Some(now) => PickCx::new(now, fastrand::u64(..)),
+            None => pool.cx_now(),
+        };
+        let cx = cx.tried(tried);
         let lease = match &mut self.session {
             None => pool.pick(&cx).map_err(NoLease::Nobody),
             Some(session) => session.pick(pool.affinity(), pool, &cx),
@@ -194,6 +215,9 @@ impl<S> Search<S> {
         (rare.pending, rare.limit) = (None, None);
         if let Some(mut lease) = lease {
             lease.record(outcome, clock::now());
+            if let Some(explanation) = &mut rare.explanation {
+                explanation.failed(lease.endpoint().id(), why.code());
+            }
             rare.tried.push(lease.endpoint().id().clone());
         }
         if rare.tried.len() >= usize::from(self.shared.attempts) {

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,6 +14,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::observe::Metrics;
+use super::search::Search;
 use super::services::{Make, Services};
 use super::{BalanceBody, BalanceFuture};
 use crate::affinity::{Affinity, Asked, Session};
@@ -21,6 +22,7 @@ use crate::client::PeerAddr;
 use crate::clock;
 use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
 use crate::error::ConfigError;
+use crate::explain::Explanation;
 use crate::pool::Pool;
 
 /// Sends each request to the service of one endpoint; see the [module](super).
@@ -37,6 +39,7 @@ pub(super) struct Shared<S> {
     pub(super) metrics: Metrics,
     pub(super) ready_within: Duration,
     pub(super) attempts: u8,
+    pub(super) explain_key: Option<Arc<str>>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Balance<S> {
@@ -77,6 +80,7 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
                 pool,
                 ready_within: Duration::from_secs(1),
                 attempts: 3,
+                explain_key: None,
             }),
         }
     }
@@ -93,6 +97,16 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     #[must_use]
     pub fn attempts(self, attempts: u8) -> Self {
         self.with(|shared| shared.attempts = attempts.max(1))
+    }
+
+    /// Tells who sends `x-lb-explain: KEY` how the answer came about, in a header
+    /// of the same name: the endpoint, why it was chosen, which ones were left
+    /// before. It names endpoints, so the key is a secret; services never see it.
+    /// Default: no key, nobody is told.
+    #[must_use]
+    pub fn explain(self, key: impl Into<Arc<str>>) -> Self {
+        let key: Arc<str> = key.into();
+        self.with(|shared| shared.explain_key = (!key.is_empty()).then_some(key))
     }
 
     /// The pool behind it.
@@ -124,21 +138,28 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let affinity = self.shared.pool.affinity();
-        let session = affinity.map(|affinity| session(affinity, &request));
-        BalanceFuture::start(Arc::clone(&self.shared), session, request)
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let mut search = Search::new(Arc::clone(&self.shared));
+        let key = self.shared.explain_key.as_deref();
+        if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
+            search.explain(explanation);
+        }
+        if let Some(affinity) = self.shared.pool.affinity() {
+            let now = clock::now();
+            search.bind(session(affinity, &request, now), now);
+        }
+        BalanceFuture::start(search, request)
     }
 }
 
-fn session<B>(affinity: &Affinity, request: &Request<B>) -> Session {
+fn session<B>(affinity: &Affinity, request: &Request<B>, now: Instant) -> Session {
     let peer = request.extensions().get::<PeerAddr>();
     let asked = Asked {
         uri: request.uri(),
         headers: request.headers(),
         peer: peer.map(|peer| peer.0.ip()),
     };
-    Session::read(Some(affinity), &asked, clock::unix_seconds)
+    Session::read(Some(affinity), &asked, || clock::unix_seconds_at(now))
 }
 
 impl<S> Clone for Balance<S> {
@@ -157,6 +178,7 @@ impl<S> Clone for Shared<S> {
             metrics: self.metrics.clone(),
             ready_within: self.ready_within,
             attempts: self.attempts,
+            explain_key: self.explain_key.clone(),
         }
     }
 }

@@ -289,6 +289,49 @@ async fn a_report_reaches_the_statistics_and_not_the_client() {
     assert_eq!(report.active_work(), Some(1.0), "the request itself");
 }
 
+/// What is told about a request with this key.
+async fn told<S, B>(service: S, key: &str) -> Option<String>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+{
+    let mut request = request();
+    let key = key.parse().unwrap();
+    request.headers_mut().insert("x-lb-explain", key);
+    let response = service.oneshot(request).await.unwrap();
+    let told = response.headers().get("x-lb-explain")?;
+    Some(told.to_str().unwrap().to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_knows_the_key_is_told_who_answered_and_who_was_left() {
+    let services = [
+        ("busy", Gated::new("busy", false)),
+        ("free", Gated::new("free", true)),
+    ];
+    let service = Balance::over("app", services).unwrap().explain("sesame");
+    service.pool().set_policy(RoundRobin::default()).unwrap();
+    let both = [
+        told(service.clone(), "sesame").await,
+        told(service.clone(), "sesame").await,
+    ];
+    let left = "endpoint=free; by=round_robin; attempts=2; failed: busy=not_ready";
+    assert!(both.iter().flatten().any(|told| told == left), "{both:?}");
+    assert_eq!(told(service.clone(), "open").await, None);
+    let silent = Balance::over("app", [("a", router("a"))]).unwrap();
+    assert_eq!(told(silent, "").await, None);
+}
+
+#[tokio::test]
+async fn an_instance_tells_of_the_requests_that_it_answers_itself() {
+    let spec = EndpointSpec::new("here", "http://127.0.0.1:1");
+    let pool = Pool::builder("app").endpoints([spec]).build().unwrap();
+    let layer = |proxy| BalanceLayer::with_proxy(proxy).local("here");
+    let app = router("here").layer(layer(pool.reverse_proxy().explain("sesame")));
+    let by = "endpoint=here; by=least_request; attempts=1";
+    assert_eq!(told(app.clone(), "sesame").await.as_deref(), Some(by));
+    assert_eq!(told(app, "open").await, None);
+}
+
 #[tokio::test]
 async fn a_thousand_connections_share_one_balance() {
     let service = Balance::over("app", ["a", "b", "c"].map(|name| (name, router(name)))).unwrap();

@@ -1,6 +1,13 @@
 //! The name of an endpoint.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{BuildHasher, Hasher},
+    sync::Arc,
+};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The stable name of an endpoint. Cheap to clone; equal names are one endpoint.
 ///
@@ -66,6 +73,46 @@ impl From<&String> for EndpointId {
 impl From<&Self> for EndpointId {
     fn from(id: &Self) -> Self {
         id.clone()
+    }
+}
+
+/// Hashes names for tables that every request of a session looks into: quicker than the
+/// standard library's hasher, and seeded like it, so that nobody can aim at a bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct SeededNames(u64);
+
+impl Default for SeededNames {
+    fn default() -> Self {
+        Self(fastrand::u64(..))
+    }
+}
+
+impl BuildHasher for SeededNames {
+    type Hasher = NameHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> NameHasher {
+        NameHasher(self.0)
+    }
+}
+
+/// The hash of one name.
+#[derive(Debug)]
+pub(crate) struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    // What ends a text: nothing follows a name.
+    #[inline]
+    fn write_u8(&mut self, _end: u8) {}
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

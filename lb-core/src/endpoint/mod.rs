@@ -43,7 +43,6 @@ use http::Uri;
 
 use crate::error::ConfigError;
 
-pub(crate) use self::fleet::Fleet;
 pub use self::{
     cause::Cause,
     id::EndpointId,
@@ -52,6 +51,7 @@ pub use self::{
     spec::EndpointSpec,
     stats::Stats,
 };
+pub(crate) use self::{fleet::Fleet, id::SeededNames};
 
 /// A member of a pool: facts that were checked, and shared statistics.
 #[derive(Debug)]

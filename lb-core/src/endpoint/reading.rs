@@ -17,7 +17,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use http::HeaderValue;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     endpoint::{peak_ewma::Fade, stamped::Moment},
@@ -55,8 +55,21 @@ pub(crate) struct Reading {
     smooth_work: AtomicU32,
     /// As it came, for status.
     report: ArcSwapOption<LoadReport>,
-    /// The header that it came in, and when.
-    words: ArcSwapOption<(Moment, HeaderValue)>,
+    /// Those that it came in, if it came with an answer.
+    words: AtomicU64,
+}
+
+/// The words of a report, by their hash: an endpoint that makes two reports with one hash
+/// hides its own news, for a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words(u64);
+
+impl Words {
+    #[inline]
+    pub(crate) fn of(text: &[u8]) -> Self {
+        // 0 stands for none.
+        Self(xxh3_64(text) | 1)
+    }
 }
 
 impl Reading {
@@ -67,24 +80,22 @@ impl Reading {
             unknown_work: AtomicU64::new(f64::NAN.to_bits()),
             smooth_work: AtomicU32::new(f32::NAN.to_bits()),
             report: ArcSwapOption::empty(),
-            words: ArcSwapOption::empty(),
+            words: AtomicU64::new(0),
         }
     }
 
     /// Whether these are the words of the last report, a moment later: instances write
     /// a report ten times a second and send it with every answer in between.
-    pub(crate) fn is_repeated(&self, words: &HeaderValue, now: Moment) -> bool {
-        let last = self.words.load();
-        let Some((at, last)) = last.as_deref() else {
-            return false;
-        };
-        let age = Duration::from_nanos(now.nanos().saturating_sub(at.nanos()));
-        age < REPEATED && last == words
+    #[inline]
+    pub(crate) fn is_repeated(&self, words: Words, now: Moment) -> bool {
+        // Relaxed: as `take`.
+        self.words.load(Ordering::Relaxed) == words.0 && self.age(now) < REPEATED
     }
 
-    /// Keeps the words of a report that was taken in.
-    pub(crate) fn keep_words(&self, words: HeaderValue, now: Moment) {
-        self.words.store(Some(Arc::new((now, words))));
+    /// Keeps the words of the report that was just taken in.
+    pub(crate) fn keep_words(&self, words: Words) {
+        // Relaxed: as `take`.
+        self.words.store(words.0, Ordering::Relaxed);
     }
 
     /// Takes a report in; `own` is what was sent there from here: requests in

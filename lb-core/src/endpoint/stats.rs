@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::HeaderValue;
 use tokio::sync::Notify;
 
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
         estimates::Estimates,
         fleet::{Fleet, remembered},
         observers::Observers,
-        reading::{Reading, Shares},
+        reading::{Reading, Shares, Words},
         stamped::{Moment, Stamped, Tick},
         traffic::{Refused, Traffic},
     },
@@ -313,20 +312,21 @@ impl Stats {
         self.fleet.accept(tick);
     }
 
-    /// Takes in the load report in this header, read by `read` unless it is the last one
-    /// once more.
+    /// Takes in the load report in these words, read by `read` unless it is the last one
+    /// once more. `since` is now, or not much earlier.
     pub(crate) fn report_words<E>(
         &self,
-        words: &HeaderValue,
-        now: Instant,
+        words: &[u8],
+        since: Instant,
+        clock: impl FnOnce() -> Instant,
         read: impl FnOnce() -> Result<LoadReport, E>,
     ) -> Result<(), E> {
-        let moment = self.fleet.moment(now);
-        if self.reading.is_repeated(words, moment) {
+        let words = Words::of(words);
+        if self.reading.is_repeated(words, self.fleet.moment(since)) {
             return Ok(());
         }
-        self.report(&read()?, now);
-        self.reading.keep_words(words.clone(), moment);
+        self.report(&read()?, clock());
+        self.reading.keep_words(words);
         Ok(())
     }
 

@@ -95,6 +95,11 @@ impl Lease {
         self.endpoint.get()
     }
 
+    /// When it was picked, if that is known and nobody will want to know how long it took.
+    pub(crate) fn untimed_since(&self) -> Option<Instant> {
+        self.started.filter(|_| !self.timed)
+    }
+
     /// When it was picked.
     #[must_use]
     pub fn started(&self) -> Instant {

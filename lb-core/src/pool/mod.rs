@@ -136,12 +136,14 @@ impl Pool {
                 return Err(PickError::Unknown);
             }
             let mask = !Cause::Draining.bit();
-            if cx.tried.contains(id) || !entry.stats.enter(mask, entry.room, Some(cx.now())) {
+            let timed = snapshot.timed || cx.is_sampled();
+            let waits_from = snapshot.timed.then(|| cx.now());
+            if cx.tried.contains(id) || !entry.stats.enter(mask, entry.room, waits_from) {
                 return Err(PickError::NoneAvailable {
                     known: snapshot.candidates.len(),
                 });
             }
-            Ok(Lease::new(known.handle(index), true, Some(cx.now())))
+            Ok(Lease::new(known.handle(index), timed, cx.known_now()))
         })?;
         self.shared.admit(lease)
     }

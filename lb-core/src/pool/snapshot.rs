@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     candidates::{Candidates, Entry, Rules},
-    endpoint::{Cause, EndpointId},
+    endpoint::{Cause, EndpointId, SeededNames},
     pick::{PickCx, Picker},
     policy::{Policy, PolicyConfig, PriorityTiers},
     pool::shadow::ShadowPick,
@@ -28,7 +28,7 @@ pub(crate) struct Snapshot {
     /// The picker wants to know how long requests wait.
     pub(crate) timed: bool,
     pub(crate) shadow: Option<ShadowPick>,
-    by_id: Arc<HashMap<EndpointId, u32>>,
+    by_id: Arc<HashMap<EndpointId, u32, SeededNames>>,
 }
 
 impl Snapshot {

@@ -83,6 +83,13 @@ impl ProxyBody {
     }
 }
 
+/// A body of your own, for layers around the proxy that answer by themselves.
+impl From<Bytes> for ProxyBody {
+    fn from(data: Bytes) -> Self {
+        Self::whole(data, None)
+    }
+}
+
 impl Body for ProxyBody {
     type Data = Bytes;
     type Error = BodyError;

@@ -13,7 +13,6 @@ use http_body::Body;
 use super::attempt::{Attempt, Link, Step};
 use super::body::ProxyBody;
 use super::error::ProxyError;
-use super::explain::Explanation;
 use super::handover::Handover;
 use super::route::{RouteIndex, RoutePolicy};
 use super::rules::head::{Client, write_head};
@@ -28,6 +27,7 @@ use crate::affinity::{Asked, NoLease, Session};
 use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::error::PickError;
+use crate::explain::Explanation;
 use crate::observe;
 use crate::pick::PickCx;
 use crate::pool::Lease;
@@ -259,7 +259,7 @@ where
 
     pub(super) fn explain_failure(&mut self, id: &EndpointId, why: ProxyError) {
         if let Some(explanation) = &mut self.explanation {
-            explanation.failed(id, why);
+            explanation.failed(id, why.code());
         }
     }
 }

@@ -17,7 +17,6 @@ use super::upstream::body::BodyReader;
 use super::upstream::connection::Connection;
 use crate::clock;
 use crate::endpoint::{Endpoint, Outcome};
-use crate::policy::Policy as _;
 use crate::pool::Lease;
 use crate::retry::record_answer;
 
@@ -64,9 +63,7 @@ where
         self.session
             .write(self.inner.affinity(), endpoint, tls, fields, unix_seconds);
         if let Some(explanation) = &self.explanation {
-            let policy = self.inner.pool.policy();
-            let by = self.session.holds(endpoint).then_some("session");
-            explanation.tell(endpoint.id(), by.unwrap_or(policy.name()), fields);
+            explanation.tell(endpoint, Some(&self.session), &self.inner.pool, fields);
         }
     }
 

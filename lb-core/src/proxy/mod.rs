@@ -68,7 +68,6 @@ mod body;
 mod budget;
 mod error;
 mod exchange;
-mod explain;
 mod finish;
 mod future;
 #[cfg(fuzzing)]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use http::{Extensions, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -27,6 +27,7 @@ use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
 use crate::deadline::DeadlineHeader;
 use crate::endpoint::Endpoint;
+use crate::explain::Explanation;
 use crate::hedge::Hedge;
 use crate::pool::Pool;
 use crate::retry::{RetryBudget, RetryOn};
@@ -295,6 +296,11 @@ impl ReverseProxy {
             None => extensions.get::<PeerAddr>().map(|peer| peer.0),
         };
         peer.map(|peer| peer.ip())
+    }
+
+    /// What will be told about a request with these fields, if it asks with the right key.
+    pub(crate) fn explanation(&self, headers: &mut HeaderMap) -> Option<Box<Explanation>> {
+        Explanation::asked(self.inner().config.explain_key.as_deref(), headers)
     }
 
     /// Clients reach this process over TLS.

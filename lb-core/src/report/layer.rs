@@ -212,7 +212,7 @@ where
             .running
             .take()
             .expect("invariant: polled to the end once");
-        let instrument = Arc::clone(&running.0);
+        let instrument = &*running.0;
         let mut response = match answer {
             Ok(response) => response,
             Err(error) => {

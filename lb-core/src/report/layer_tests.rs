@@ -48,6 +48,20 @@ async fn work_counts_until_the_body_has_ended() {
 }
 
 #[tokio::test]
+async fn a_thousand_requests_at_once_are_a_thousand_units_of_work() {
+    let layer = fresh();
+    let service = layer.layer(service_fn(|_: Request<Body>| answer(StatusCode::OK)));
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..1_000 {
+        requests.spawn(service.clone().oneshot(Request::new(Body::default())));
+    }
+    let held = requests.join_all().await;
+    assert_eq!(layer.report().active_work(), Some(1_000.0));
+    drop(held);
+    assert_eq!(layer.report().active_work(), Some(0.0));
+}
+
+#[tokio::test]
 async fn clones_of_a_layer_are_one_instance_as_the_routes_of_a_router_are() {
     let layer = fresh();
     let (one, other) = (layer.clone(), layer.clone());

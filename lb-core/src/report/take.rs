@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderName};
 
-use super::{HEADER, LoadReport, refused};
+use super::{HEADER, LoadReport, ReportError, refused};
 use crate::pool::Lease;
 
 /// The binary form, which is not read but must not reach clients either.
@@ -18,21 +18,45 @@ pub(crate) fn is_report(name: &HeaderName) -> bool {
 
 impl Lease {
     /// Takes the load report out of an answer's head: the endpoint's statistics learn from
-    /// it, the client never sees it. The clock is read only if there is one. A report that
-    /// comes in the same words within 100 ms is the same report and is not read again.
+    /// it, the client never sees it. A report that comes in the same words within 100 ms is
+    /// the same report and is not read again; the time counts to the beginning of this
+    /// request unless it is timed anyway. So the clock is read for news only.
     ///
     /// Record the outcome first: work that this answer accepted is in its report.
     pub fn take_report(&self, fields: &mut HeaderMap, clock: impl FnOnce() -> Instant) {
-        if let Some(words) = fields.get(&HEADER) {
-            let read = || LoadReport::from_headers(fields).map(Option::unwrap_or_default);
-            let stats = self.endpoint().stats();
-            if let Err(why) = stats.report_words(words, clock(), read) {
-                refused(self.endpoint().id(), why);
-            }
-            fields.remove(&HEADER);
+        // Looking through the few names of an answer costs less than two look-ups.
+        let (mut text, mut binary) = (false, false);
+        for name in fields.keys() {
+            text |= *name == HEADER;
+            binary |= *name == BINARY;
         }
-        if fields.contains_key(&BINARY) {
+        if text {
+            self.take_words(fields, clock);
+        }
+        if binary {
             fields.remove(&BINARY);
+        }
+    }
+
+    fn take_words(&self, fields: &mut HeaderMap, clock: impl FnOnce() -> Instant) {
+        let before = fields.len();
+        let Some(words) = fields.remove(&HEADER) else {
+            return;
+        };
+        let read = || match before - fields.len() {
+            1 => LoadReport::parse(words.as_bytes()),
+            _ => Err(ReportError::Form),
+        };
+        let stats = self.endpoint().stats();
+        let taken = match self.untimed_since() {
+            Some(started) => stats.report_words(words.as_bytes(), started, clock, read),
+            None => {
+                let now = clock();
+                stats.report_words(words.as_bytes(), now, || now, read)
+            }
+        };
+        if let Err(why) = taken {
+            refused(self.endpoint().id(), why);
         }
     }
 }

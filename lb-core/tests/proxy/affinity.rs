@@ -56,21 +56,6 @@ async fn a_client_stays_where_it_began_and_every_gateway_agrees() {
 }
 
 #[tokio::test]
-async fn a_draining_endpoint_keeps_its_sessions_and_takes_no_new_ones() {
-    let (a, b) = (Origin::saying("a"), Origin::saying("b"));
-    let pool = bound_pool(&[&a, &b]);
-    let gateway = serve(pool.reverse_proxy()).await;
-    let (home, cookie) = ask(gateway, "x=1").await;
-    let cookie = cookie.unwrap();
-    let id = if home == "a" { "sim-0" } else { "sim-1" };
-    assert!(pool.set_draining(&id.into(), true));
-    for _ in 0..4 {
-        assert_eq!(ask(gateway, &cookie).await.0, home);
-        assert_ne!(ask(gateway, "x=1").await.0, home);
-    }
-}
-
-#[tokio::test]
 async fn a_session_moves_only_when_its_endpoint_is_gone() {
     let (a, b) = (Origin::saying("a"), Origin::saying("b"));
     let pool = bound_pool(&[&a, &b]);

@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod affinity;
+mod canary;
 mod corpus;
+mod draining;
 mod failover;
 mod hostile;
 mod http2;
 mod layers;
 mod origin2;
+#[cfg(feature = "rate-limit")]
+mod own_layers;
+mod polled;
 mod resilience;
 mod server;
 mod sessions;

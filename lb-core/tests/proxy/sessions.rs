@@ -149,30 +149,6 @@ async fn a_client_address_is_believed_from_trusted_proxies_only() {
 }
 
 #[tokio::test]
-async fn remembered_keys_stay_on_a_draining_endpoint_and_no_new_one_arrives() {
-    let origins = origins();
-    let affinity = Affinity::header("x-tenant").remember(1_000);
-    let pool = pool(&origins, ConsistentHash::default(), affinity);
-    let gateway = serve(pool.reverse_proxy()).await;
-    let home_of = async |tenant: usize| {
-        ask(gateway, "/", &format!("X-Tenant: {tenant}\r\n"))
-            .await
-            .0
-    };
-    let mut homes = Vec::new();
-    for tenant in 0..20 {
-        homes.push(home_of(tenant).await);
-    }
-    pool.set_draining(&id_of(&homes[0]), true);
-    for (tenant, home) in homes.iter().enumerate() {
-        assert_eq!(home_of(tenant).await, *home, "an old session stays");
-    }
-    for tenant in 100..130 {
-        assert_ne!(home_of(tenant).await, homes[0], "no new one arrives");
-    }
-}
-
-#[tokio::test]
 async fn without_a_memory_keys_leave_a_draining_endpoint() {
     let origins = origins();
     let pool = pool(

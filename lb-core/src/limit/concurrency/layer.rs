@@ -217,7 +217,7 @@ fn is_overload(status: StatusCode) -> bool {
 fn refusal<B: Body + From<Bytes>>(why: Shed, max_wait: Duration) -> Response<LimitedBody<B>> {
     observe::shed(why);
     let text = Bytes::from_static(b"{\"error\":\"too many requests at once; try again shortly\"}");
-    let mut response = Response::new(HeldBody::new(B::from(text), None));
+    let mut response = Response::new(HeldBody::from(text));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     headers.insert(

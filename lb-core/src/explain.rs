@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::ProxyError;
-use crate::endpoint::EndpointId;
+use crate::affinity::Session;
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::policy::Policy as _;
+use crate::pool::Pool;
 
 /// The key in a request, the explanation in its answer.
 pub(crate) const EXPLAIN: HeaderName = HeaderName::from_static("x-lb-explain");
@@ -30,25 +32,40 @@ impl Explanation {
         is_equal(given.as_bytes(), key.as_bytes()).then(Box::default)
     }
 
-    pub(crate) fn failed(&mut self, endpoint: &EndpointId, why: ProxyError) {
+    /// This endpoint was left for another one; `why` is a word.
+    pub(crate) fn failed(&mut self, endpoint: &EndpointId, why: &str) {
         self.attempts += 1;
         if self.attempts <= MAX_TOLD {
             // Writing to a string cannot fail.
-            let _ = write!(self.tried, " {endpoint}={}", why.code());
+            let _ = write!(self.tried, " {endpoint}={why}");
         }
     }
 
-    /// One line: `endpoint=sim-1; by=least_request; attempts=2; failed: sim-2=unreachable`.
-    pub(crate) fn tell(&self, endpoint: &EndpointId, by: &str, fields: &mut HeaderMap) {
+    /// Says in an answer's head that it came from `endpoint`, and why from there.
+    pub(crate) fn tell(
+        &self,
+        endpoint: &Endpoint,
+        session: Option<&Session>,
+        pool: &Pool,
+        fields: &mut HeaderMap,
+    ) {
+        let policy = pool.policy();
+        let bound = session.is_some_and(|session| session.holds(endpoint));
+        let line = self.line(endpoint.id(), if bound { "session" } else { policy.name() });
+        if let Ok(value) = HeaderValue::try_from(line) {
+            fields.insert(EXPLAIN, value);
+        }
+    }
+
+    /// `endpoint=sim-1; by=least_request; attempts=2; failed: sim-2=unreachable`.
+    fn line(&self, endpoint: &EndpointId, by: &str) -> String {
         let attempts = self.attempts + 1;
         let mut line = format!("endpoint={endpoint}; by={by}; attempts={attempts}");
         if !self.tried.is_empty() {
             line.push_str("; failed:");
             line.push_str(&self.tried);
         }
-        if let Ok(value) = HeaderValue::try_from(line) {
-            fields.insert(EXPLAIN, value);
-        }
+        line
     }
 }
 
@@ -81,10 +98,9 @@ mod tests {
     #[test]
     fn it_names_the_endpoint_the_reason_and_the_attempts() {
         let mut explanation = Explanation::default();
-        explanation.failed(&"sim-2".into(), ProxyError::Unreachable);
-        let mut fields = HeaderMap::new();
-        explanation.tell(&"sim-1".into(), "least_request", &mut fields);
+        explanation.failed(&"sim-2".into(), "unreachable");
         let expected = "endpoint=sim-1; by=least_request; attempts=2; failed: sim-2=unreachable";
-        assert_eq!(fields[EXPLAIN], expected);
+        let line = explanation.line(&"sim-1".into(), "least_request");
+        assert_eq!(line, expected);
     }
 }
