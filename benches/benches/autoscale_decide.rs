@@ -136,7 +136,7 @@ fn thousand(criterion: &mut Criterion) {
             "half of them victims",
             with_samples(half, |samples| {
                 samples.iter_mut().for_each(|sample| {
-                    *sample = PodSample::new(Arc::clone(&sample.pod), Quantity::from_milli(100))
+                    *sample = PodSample::new(Arc::clone(&sample.pod), Quantity::from_milli(100));
                 });
             }),
         ),

@@ -37,6 +37,7 @@ pub struct PickCx<'a> {
 enum Time {
     At(Instant),
     /// Whoever needs to know asks this clock. Most picks do not.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     By(fn() -> Instant),
 }
 
@@ -49,6 +50,7 @@ impl<'a> PickCx<'a> {
     }
 
     /// A pick that is not timed unless somebody asks for the time.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     #[inline]
     pub(crate) fn untimed(clock: fn() -> Instant, random: u64) -> Self {
         Self::with_time(Time::By(clock), random)

@@ -44,6 +44,10 @@ pub(crate) trait Journal: Send + Sync {
     fn is_ready(&self) -> bool;
 
     /// `false` while nobody tells what the others change.
+    #[cfg_attr(
+        not(feature = "server"),
+        allow(dead_code, reason = "the server tells it")
+    )]
     fn is_followed(&self) -> bool;
 }
 

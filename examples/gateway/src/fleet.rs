@@ -131,7 +131,8 @@ impl Gateway {
         );
         let gateway = Self {
             address: listener.local_addr()?,
-            proxy: pool.reverse_proxy(),
+            // Limits and pages are chosen by path: none may be spelt in two ways.
+            proxy: pool.reverse_proxy().only_normal_paths(),
             pool,
             results,
             registry_address,

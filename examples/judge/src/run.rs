@@ -80,6 +80,7 @@ impl Args {
 /// # Errors
 ///
 /// If the target is no address.
+#[must_use = "nothing happens until it is awaited"]
 pub fn run(args: Args) -> LocalBoxFuture<'static, anyhow::Result<ExitCode>> {
     // In a box, so that it is compiled here and not again by everybody who awaits it.
     judge_by_standard_input(args).boxed_local()

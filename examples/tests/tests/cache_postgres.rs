@@ -188,28 +188,7 @@ async fn every_statement_uses_an_index_at_a_million_rows(server: &Postgres, tier
         (postgres::PURGE, ""),
     ];
     for (number, (statement, arguments)) in statements.iter().enumerate() {
-        let prepared = format!("PREPARE s{number} AS {statement}");
-        client
-            .batch_execute(&prepared)
-            .await
-            .unwrap_or_else(|error| panic!("{statement}: {error}"));
-        let call = if arguments.is_empty() {
-            format!("s{number}")
-        } else {
-            format!("s{number}({arguments})")
-        };
-        // The plan for these arguments, and the one for any that a server settles on later.
-        for mode in ["force_custom_plan", "force_generic_plan"] {
-            client
-                .batch_execute(&format!("SET plan_cache_mode = {mode}"))
-                .await
-                .expect("a mode");
-            let plan = plan(&client, &call).await;
-            assert!(
-                plan.contains("Index") && !plan.contains("Seq Scan"),
-                "{mode}: {statement}\n{plan}"
-            );
-        }
+        uses_an_index(&client, &format!("s{number}"), statement, arguments).await;
     }
     let none = "SELECT 1 FROM lb_cache WHERE octet_length(value) = 7";
     let blind = format!("PREPARE blind AS {none}");
@@ -224,6 +203,36 @@ async fn every_statement_uses_an_index_at_a_million_rows(server: &Postgres, tier
             .expect("PostgreSQL answers")
     );
     driver.abort();
+}
+
+/// Whether this call finds its rows by an index, with the plan for its arguments and with the one for any
+/// that a server settles on later.
+async fn uses_an_index(
+    client: &tokio_postgres::Client,
+    name: &str,
+    statement: &str,
+    arguments: &str,
+) {
+    client
+        .batch_execute(&format!("PREPARE {name} AS {statement}"))
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    let call = if arguments.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}({arguments})")
+    };
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        client
+            .batch_execute(&format!("SET plan_cache_mode = {mode}"))
+            .await
+            .expect("a mode");
+        let plan = plan(client, &call).await;
+        assert!(
+            plan.contains("Index") && !plan.contains("Seq Scan"),
+            "{mode}: {statement}\n{plan}"
+        );
+    }
 }
 
 async fn plan(client: &tokio_postgres::Client, call: &str) -> String {

@@ -235,31 +235,8 @@ fn combine(
     let nothing_to_ask = votes.is_empty() && extra.is_none();
     let winner = winner.or(nothing_to_ask.then_some(("minReplicas", spec.min_replicas())));
     match (winner, failed) {
-        (Some((rule, replicas)), None) => {
-            verdict.conditions.scaling_active = Condition::new(true, Reason::ValidMetricFound);
-            let span = (current, replicas);
-            trace.step(
-                Stage::Combine,
-                rule.to_owned(),
-                span,
-                "ValidMetricFound",
-                &[],
-            );
-            Some(replicas)
-        }
-        (Some((rule, replicas)), Some(_)) if replicas >= current => {
-            verdict.conditions.scaling_active = Condition::new(true, Reason::ValidMetricFound);
-            let span = (current, replicas);
-            trace.step(
-                Stage::Combine,
-                rule.to_owned(),
-                span,
-                "ValidMetricFound",
-                &[],
-            );
-            Some(replicas)
-        }
-        (_, Some(vote)) => {
+        // A metric that fails keeps the others from shrinking.
+        (winner, Some(vote)) if winner.is_none_or(|(_, replicas)| replicas < current) => {
             verdict.conditions.scaling_active = Condition::new(false, vote.failure_reason);
             let reason = format!("{}: held, it failed", vote.failure_reason);
             trace.step(
@@ -271,7 +248,19 @@ fn combine(
             );
             None
         }
-        (None, None) => None,
+        (Some((rule, replicas)), _) => {
+            verdict.conditions.scaling_active = Condition::new(true, Reason::ValidMetricFound);
+            let span = (current, replicas);
+            trace.step(
+                Stage::Combine,
+                rule.to_owned(),
+                span,
+                "ValidMetricFound",
+                &[],
+            );
+            Some(replicas)
+        }
+        (None, _) => None,
     }
 }
 

@@ -99,6 +99,7 @@ impl Pool {
     }
 
     /// A pick now: the clock is read if somebody wants to know the time of it.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     #[inline]
     pub(crate) fn cx_now(&self) -> PickCx<'static> {
         let random = fastrand::u64(..);

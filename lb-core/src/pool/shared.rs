@@ -132,6 +132,7 @@ impl Shared {
 
     /// Whether somebody wants to know the time of this pick: the policy, an observer, slow
     /// start, or status, for which one in eight is timed.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     #[inline]
     pub(super) fn is_timed(&self, random: u64) -> bool {
         // Relaxed: a pick that came before a change is not timed; it is not waited for.

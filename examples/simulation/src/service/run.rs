@@ -31,6 +31,7 @@ const PROPAGATION: Duration = Duration::from_millis(500);
 /// If the address cannot be bound, the registry's URL is none, or the sockets
 /// fail. A registry that does not answer is no error: registering goes on while
 /// the instance serves.
+#[must_use = "nothing happens until it is awaited"]
 pub fn run(args: Args) -> LocalBoxFuture<'static, anyhow::Result<()>> {
     // In a box, so that it is compiled here and not again by everybody who awaits it.
     serve(args).boxed_local()
