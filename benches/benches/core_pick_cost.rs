@@ -177,6 +177,7 @@ mod peers {
         discover::ServiceList,
         load::{CompleteOnResponse, PeakEwma, PendingRequests},
     };
+    use tower_service::Service;
 
     fn in_flight(n: usize) -> Balance<ServiceList<Vec<PendingRequests<Echo>>>, Asked> {
         let one = |_| PendingRequests::new(Echo, CompleteOnResponse::default());
@@ -246,7 +247,7 @@ mod peers {
                             std::future::poll_fn(|cx| buffer.poll_ready(cx))
                                 .await
                                 .expect("the worker lives");
-                            let answer = buffer.call(Request::new(Empty::new()));
+                            let answer = buffer.call(Asked::default());
                             black_box(answer.await.expect("echo does not fail"));
                         }
                     })
