@@ -1,5 +1,6 @@
 //! From the first request to the verdict.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -91,7 +92,7 @@ async fn judge_by_standard_input(args: Args) -> anyhow::Result<ExitCode> {
     let phases = announcer.phases();
     tokio::spawn(async move { listen(&announcer).await });
     let verdict = judge(args, phases).await?;
-    println!("{verdict}");
+    writeln!(std::io::stdout(), "{verdict}")?;
     Ok(if verdict.ok {
         ExitCode::SUCCESS
     } else {

@@ -77,7 +77,12 @@ fn pool_of(instances: &[Instance; 2], polled: bool) -> Pool {
 async fn first_answer(pool: &Pool) -> String {
     let gateway = serve(pool.reverse_proxy()).await;
     let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    Client::connect(gateway).await.ask(request).await.text().to_owned()
+    Client::connect(gateway)
+        .await
+        .ask(request)
+        .await
+        .text()
+        .to_owned()
 }
 
 /// Does the first client get to the idle instance, whichever that is?

@@ -1,6 +1,6 @@
 //! What the demonstration prints: chapters, tables, bars, and claims that held or did not.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -22,8 +22,10 @@ impl Show {
 
     /// A line, above all bars.
     pub(super) fn say(&self, line: &str) {
-        // Not `MultiProgress::println`: it prints nothing where there is no terminal.
-        self.bars.suspend(|| println!("{line}"));
+        // Not `MultiProgress::println`: it prints nothing where there is no terminal. Where
+        // nobody reads any more, as behind `head`, the demonstration still goes to its end.
+        let print = || writeln!(std::io::stdout(), "{line}").unwrap_or_default();
+        self.bars.suspend(print);
     }
 
     /// Something that must be true; it is printed and counted.
