@@ -162,7 +162,7 @@ fn random_conditions(random: &mut fastrand::Rng) -> Value {
 /// One of the things that happen, or that go wrong.
 fn happen(served: &Served, random: &mut fastrand::Rng) {
     let name = ["s1", "s2", "s3"][random.usize(..3)];
-    match random.u8(..16) {
+    match random.u8(..15) {
         0..=6 => served.api.put(name, "web", random_slice(random)),
         7 => served.api.put("other", "other", random_slice(random)),
         8 => served.api.remove(name),
@@ -171,18 +171,18 @@ fn happen(served: &Served, random: &mut fastrand::Rng) {
         11 => served.api.fault(Fault::Cut),
         12 => served.api.fault(Fault::End),
         13 => served.api.fault(Fault::Repeat),
-        14 => served.rotate(&format!("token-{}", random.u16(..))),
-        _ => {
-            let all = [
-                StatusCode::TOO_MANY_REQUESTS,
-                StatusCode::INTERNAL_SERVER_ERROR,
-                StatusCode::GONE,
-            ];
-            served
-                .api
-                .fault(Fault::Refuse(all[random.usize(..all.len())]));
-        }
+        _ => served.rotate(&format!("token-{}", random.u16(..))),
     }
+}
+
+fn refuse(served: &Served, random: &mut fastrand::Rng) {
+    let all = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::GONE,
+    ];
+    let status = all[random.usize(..all.len())];
+    served.api.fault(Fault::Refuse(status));
 }
 
 async fn random_history(seed: u64) {
@@ -197,7 +197,11 @@ async fn random_history(seed: u64) {
     let sizes = watch.clone().map(|set| set.instances.len());
     let smallest = tokio::spawn(sizes.fold(usize::MAX, async |least, size| least.min(size)));
     until(&mut watch, "it is listed", |set| !set.instances.is_empty()).await;
-    for _ in 0..60 {
+    for step in 0..60 {
+        // Four in all: the pauses after ten refusals in a row are longer than this test waits.
+        if step % 15 == 0 {
+            refuse(&served, &mut random);
+        }
         happen(&served, &mut random);
         if random.bool() {
             // Let some of it arrive in between, and some not.
