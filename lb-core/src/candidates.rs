@@ -8,7 +8,7 @@ use std::{
 use crate::{
     endpoint::{Cause, Endpoint, Stats, stamped::Moment},
     error::ConfigError,
-    pick::{PickCx, below, next_bits},
+    pick::{PickCx, below, next_bits, step},
 };
 
 /// One endpoint as pickers see it: hot facts in line, the rest behind.
@@ -60,6 +60,8 @@ pub struct Candidates {
     pub(crate) entries: Arc<[Entry]>,
     pub(crate) available: Box<[u32]>,
     pub(crate) rules: Rules,
+    /// One turn of those that are available.
+    pub(crate) step: u64,
     mask: u32,
     warm_from: Option<Instant>,
 }
@@ -70,6 +72,7 @@ impl Candidates {
             entries,
             available: Box::default(),
             rules,
+            step: 0,
             mask: Cause::ANY,
             warm_from: None,
         };
@@ -91,6 +94,7 @@ impl Candidates {
         } else {
             (Cause::ANY, healthy)
         };
+        self.step = step(self.available.len());
         let slow = !self.rules.slow_start.is_zero();
         let growing = self.available.iter().filter(|_| slow);
         self.warm_from = growing

@@ -186,3 +186,14 @@ pub(crate) fn next_bits(state: &mut u64) -> u32 {
         .wrapping_add(1_442_695_040_888_963_407);
     (*state >> 32) as u32
 }
+
+/// One of `n` turns; also for none.
+pub(crate) fn step(n: usize) -> u64 {
+    (u64::MAX / (n as u64).max(1)).wrapping_add(1)
+}
+
+/// Which of `n` has the turn at this fraction of the round.
+#[inline]
+pub(crate) fn place(fraction: u64, n: usize) -> usize {
+    ((u128::from(fraction) * n as u128) >> 64) as usize
+}

@@ -23,14 +23,15 @@ pin_project! {
 pin_project! {
     #[project = KindProj]
     enum Kind<B> {
-        Endpoint { #[pin] body: HeldBody<B, Option<Lease>> },
+        Endpoint { #[pin] body: HeldBody<B, Lease> },
         Own { text: Option<Bytes> },
     }
 }
 
 impl<B: Body> BalanceBody<B> {
+    #[inline]
     pub(super) fn endpoint(body: B, lease: Option<Lease>) -> Self {
-        let body = HeldBody::new(body, lease);
+        let body = HeldBody::maybe(body, lease);
         Self {
             kind: Kind::Endpoint { body },
         }

@@ -13,10 +13,13 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::search::{Next, Search};
+use super::observe::Metrics;
+use super::search::{Next, Search, Unanswered};
+use super::service::Shared;
 use super::{BalanceBody, BalanceError};
 use crate::clock;
-use crate::endpoint::Outcome;
+use crate::endpoint::{Answers as _, Outcome};
+use crate::pool::Lease;
 use crate::retry::record_answer;
 
 pin_project! {
@@ -26,7 +29,10 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        search: Search<S>,
+        // The endpoint that was called.
+        lease: Unanswered,
+        // Of requests that are bound, that are explained, or that had to look further.
+        search: Option<Search<S>>,
         #[pin]
         state: State<B, S::Future>,
     }
@@ -35,9 +41,25 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<B, F> {
-        Searching { request: Option<Request<B>> },
         Running { #[pin] answer: F },
+        // In a box, because few requests wait and all move.
+        Searching { request: Option<Box<Request<B>>> },
         Refused { why: Option<BalanceError> },
+    }
+}
+
+impl<S, B> BalanceFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    /// The way of most requests: the endpoint of this lease was called.
+    #[inline]
+    pub(super) fn running(lease: Option<Lease>, answer: S::Future) -> Self {
+        Self {
+            lease: Unanswered(lease),
+            search: None,
+            state: State::Running { answer },
+        }
     }
 }
 
@@ -46,30 +68,58 @@ where
     S: Service<Request<B>> + Clone,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// Chooses at once, and calls if that service is ready at once, as most are: then the
-    /// request needs no place in this future.
+    /// A plain request that must look further; `begin` is what it found so far.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn search(
+        shared: &Arc<Shared<S>>,
+        request: Request<B>,
+        begin: impl FnOnce(&mut Search<S>) -> Result<Next, BalanceError>,
+    ) -> Self {
+        let mut search = Search::new(Arc::clone(shared));
+        let next = begin(&mut search);
+        Self::go_on(search, next, request)
+    }
+
+    /// Calls if a service is ready at once, as most are.
     #[inline]
     pub(super) fn start(mut search: Search<S>, request: Request<B>) -> Self {
         // A service that is not ready is asked again by the first poll, which can be woken.
-        let mut cx = Context::from_waker(Waker::noop());
-        let state = match search.step(&mut cx) {
+        let next = search.step(&mut Context::from_waker(Waker::noop()));
+        Self::go_on(search, next, request)
+    }
+
+    #[inline]
+    fn go_on(mut search: Search<S>, next: Result<Next, BalanceError>, request: Request<B>) -> Self {
+        let mut lease = Unanswered(None);
+        let state = match next {
             Ok(Next::Call) => State::Running {
-                answer: call(&mut search, request),
+                answer: call(&mut search, &mut lease, request),
             },
             Ok(Next::Again | Next::Wait(_)) => State::Searching {
-                request: Some(request),
+                request: Some(Box::new(request)),
             },
             Err(why) => State::Refused { why: Some(why) },
         };
-        Self { search, state }
+        Self {
+            lease,
+            search: Some(search),
+            state,
+        }
     }
 }
 
 /// Calls the service that is ready.
 #[inline]
-fn call<S: Service<Request<B>>, B>(search: &mut Search<S>, request: Request<B>) -> S::Future {
+fn call<S: Service<Request<B>>, B>(
+    search: &mut Search<S>,
+    lease: &mut Unanswered,
+    request: Request<B>,
+) -> S::Future {
     let service = search.service.take();
-    service.expect("invariant: ready").call(request)
+    let answer = service.expect("invariant: ready").call(request);
+    std::mem::swap(&mut search.lease, lease);
+    answer
 }
 
 impl<S, ReqBody, ResBody> Future for BalanceFuture<S, ReqBody>
@@ -84,87 +134,111 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let request = match this.state.as_mut().project() {
-                StateProj::Running { answer } => {
-                    let answer = ready!(answer.poll(cx));
-                    return Poll::Ready(Ok(this.search.answered(answer)));
+            if let StateProj::Running { answer } = this.state.as_mut().project() {
+                let mut answer = ready!(answer.poll(cx));
+                let held = &mut this.lease.0;
+                match &mut answer {
+                    Ok(response) => answered(held, this.search.as_ref(), response),
+                    Err(_) => failed(held),
                 }
-                StateProj::Refused { why } => {
-                    let why = why.take().expect("invariant: not polled after its end");
-                    return Poll::Ready(Ok(this.search.refuse(why)));
-                }
-                StateProj::Searching { request } => request,
-            };
-            match this.search.step(cx) {
-                Ok(Next::Call) => {
-                    let request = request.take().expect("invariant: called once");
-                    let answer = call(this.search, request);
+                let response = match answer {
+                    Ok(response) => response.map(|body| BalanceBody::endpoint(body, held.take())),
+                    Err(error) => BalanceError::Endpoint(Arc::from(error.into()))
+                        .response()
+                        .map(BalanceBody::own),
+                };
+                return Poll::Ready(Ok(response));
+            }
+            let search = this.search.as_mut();
+            let search = search.expect("invariant: it is not running");
+            let next = this.state.as_mut().project().poll_search(search, cx);
+            match ready!(next) {
+                Ok(None) => {}
+                Ok(Some(request)) => {
+                    let answer = call(search, this.lease, *request);
                     this.state.set(State::Running { answer });
                 }
-                Ok(Next::Again) => {}
-                Ok(Next::Wait(longest)) => {
-                    if let Err(why) = ready!(this.search.poll_wait(cx, longest)) {
-                        return Poll::Ready(Ok(this.search.refuse(why)));
-                    }
-                }
-                Err(why) => return Poll::Ready(Ok(this.search.refuse(why))),
+                Err(why) => return Poll::Ready(Ok(refuse(&search.shared.metrics, why))),
             }
         }
     }
 }
 
-impl<S> Search<S> {
-    #[inline]
-    fn answered<B, E>(&mut self, answer: Result<Response<B>, E>) -> Response<BalanceBody<B>>
+impl<B, F> StateProj<'_, B, F> {
+    /// Looks further: the request when it can be called, `None` when there is more to do.
+    #[inline(never)]
+    fn poll_search<S>(
+        self,
+        search: &mut Search<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Box<Request<B>>>, BalanceError>>
     where
-        B: Body<Data = Bytes>,
-        E: Into<Box<dyn Error + Send + Sync>>,
+        S: Service<Request<B>> + Clone,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let lease = self.lease.as_mut().expect("invariant: it was called");
-        let mut response = match answer {
-            Ok(response) => response,
-            Err(error) => {
-                lease.settle(Outcome::Failure, false, clock::now);
-                self.lease = None;
-                return self.refuse(BalanceError::Endpoint(Arc::from(error.into())));
+        let request = match self {
+            StateProj::Searching { request } => request,
+            StateProj::Refused { why } => {
+                let why = why.take().expect("invariant: not polled after its end");
+                return Poll::Ready(Err(why));
             }
+            StateProj::Running { .. } => return Poll::Ready(Ok(None)),
         };
-        let mut read = None;
-        let mut now = || *read.get_or_insert_with(clock::now);
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            record_answer(lease, response.status(), response.headers(), now());
+        match search.step(cx)? {
+            Next::Call => Poll::Ready(Ok(request.take())),
+            Next::Again => Poll::Ready(Ok(None)),
+            Next::Wait(longest) => search.poll_wait(cx, longest).map_ok(|()| None),
         }
-        // Only the first word counts.
-        let outcome = Outcome::from_status(response.status());
-        let streams = !response.body().is_end_stream();
-        lease.settle(outcome, streams, &mut now);
-        self.shared.metrics.answered(response.status());
-        let headers = response.headers_mut();
-        if !headers.is_empty() {
-            lease.take_report(headers, &mut now);
-        }
-        if let Some(session) = &self.session {
-            let affinity = self.shared.pool.affinity();
-            let seconds = clock::unix_seconds;
-            session.write(affinity, lease.endpoint(), false, headers, seconds);
-        }
-        let rare = self.rare.as_ref();
-        if let Some(explanation) = rare.and_then(|rare| rare.explanation.as_ref()) {
-            let session = self.session.as_ref();
-            explanation.tell(lease.endpoint(), session, &self.shared.pool, headers);
-        }
-        if !streams {
-            self.lease = None;
-        }
-        let lease = self.lease.take();
-        response.map(|body| BalanceBody::endpoint(body, lease))
     }
+}
 
-    #[cold]
-    fn refuse<B: Body<Data = Bytes>>(&self, why: BalanceError) -> Response<BalanceBody<B>> {
-        self.shared.metrics.refused(&why);
-        why.response().map(BalanceBody::own)
+/// The endpoint answered. What holds its place is kept only if a body is still to come.
+#[inline]
+fn answered<S, B: Body<Data = Bytes>>(
+    held: &mut Option<Lease>,
+    search: Option<&Search<S>>,
+    response: &mut Response<B>,
+) {
+    let lease = held.as_mut().expect("invariant: it was called");
+    if let Some(answers) = lease.endpoint().stats.fleet().answers.get() {
+        answers.answered(response.status());
     }
+    let mut read = None;
+    let mut now = || *read.get_or_insert_with(clock::now);
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        record_answer(lease, response.status(), response.headers(), now());
+    }
+    // Only the first word counts.
+    let outcome = Outcome::from_status(response.status());
+    let streams = !response.body().is_end_stream();
+    lease.settle(outcome, streams, &mut now);
+    let headers = response.headers_mut();
+    if !headers.is_empty() {
+        lease.take_report(headers, &mut now);
+    }
+    if let Some(search) = search {
+        search.tell(lease.endpoint(), headers);
+    }
+    if !streams {
+        *held = None;
+    }
+}
+
+/// The endpoint's service failed.
+#[cold]
+#[inline(never)]
+fn failed(held: &mut Option<Lease>) {
+    let mut lease = held.take().expect("invariant: it was called");
+    if let Some(answers) = lease.endpoint().stats.fleet().answers.get() {
+        answers.refused("endpoint_failed");
+    }
+    lease.settle(Outcome::Failure, false, clock::now);
+}
+
+#[cold]
+fn refuse<B: Body<Data = Bytes>>(metrics: &Metrics, why: BalanceError) -> Response<BalanceBody<B>> {
+    metrics.refused(why.code());
+    why.response().map(BalanceBody::own)
 }
 
 impl<S: Service<Request<B>>, B> fmt::Debug for BalanceFuture<S, B> {

@@ -1,9 +1,10 @@
-//! What balanced services count. Handles are made with the service: install the
-//! recorder first.
+//! What balanced services count. Handles are made with a pool's first service: install
+//! the recorder before that.
 
+use http::StatusCode;
 use metrics::{Counter, counter, describe_counter};
 
-use super::BalanceError;
+use crate::endpoint::Answers;
 
 const REQUESTS: &str = "lb_balance_requests_total";
 const REFUSALS: &str = "lb_balance_refusals_total";
@@ -17,7 +18,7 @@ pub(crate) fn describe() {
 }
 
 /// The counters of one balanced service.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Metrics {
     pool: String,
     /// By the first digit of the status, 1 to 5.
@@ -37,18 +38,20 @@ impl Metrics {
         }
     }
 
-    pub(super) fn answered(&self, status: http::StatusCode) {
+    pub(super) fn moved(&self) {
+        self.moved.increment(1);
+    }
+}
+
+impl Answers for Metrics {
+    fn answered(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.requests[class].increment(1);
     }
 
-    pub(super) fn moved(&self) {
-        self.moved.increment(1);
-    }
-
     /// Rare enough to look the counter up.
     #[cold]
-    pub(super) fn refused(&self, why: &BalanceError) {
-        counter!(REFUSALS, "pool" => self.pool.clone(), "reason" => why.code()).increment(1);
+    fn refused(&self, why: &'static str) {
+        counter!(REFUSALS, "pool" => self.pool.clone(), "reason" => why).increment(1);
     }
 }

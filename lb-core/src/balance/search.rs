@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use http::Request;
+use http::{HeaderMap, Request};
 use tokio::time::Sleep;
 use tower_service::Service;
 
@@ -15,7 +15,7 @@ use super::service::Shared;
 use crate::affinity::{NoLease, Session};
 use crate::breaker::{Slot, Use};
 use crate::clock;
-use crate::endpoint::{EndpointId, Outcome};
+use crate::endpoint::{Endpoint, EndpointId, Outcome};
 use crate::explain::Explanation;
 use crate::pick::PickCx;
 use crate::pool::Lease;
@@ -27,20 +27,20 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Search<S> {
     pub(super) shared: Arc<Shared<S>>,
     /// `None` if the pool binds nobody.
-    pub(super) session: Option<Session>,
+    session: Option<Session>,
     /// When the request came, if that was looked up, until the first endpoint is chosen.
     came: Option<Instant>,
-    /// Until the answer came.
-    pub(super) lease: Option<Lease>,
+    /// The chosen endpoint, until its service was called.
+    pub(super) lease: Unanswered,
     /// Of that endpoint, until it was called.
     pub(super) service: Option<S>,
-    pub(super) rare: Option<Box<Rare>>,
+    rare: Option<Box<Rare>>,
 }
 
 /// What requests need whose first endpoint is not ready at once, or that are explained.
 #[derive(Default)]
 pub(super) struct Rare {
-    pub(super) explanation: Option<Box<Explanation>>,
+    explanation: Option<Box<Explanation>>,
     tried: Vec<EndpointId>,
     /// Its place among those that wait for a service to be ready.
     pending: Option<Slot>,
@@ -66,7 +66,7 @@ impl<S> Search<S> {
             shared,
             session: None,
             came: None,
-            lease: None,
+            lease: Unanswered(None),
             service: None,
             rare: None,
         }
@@ -75,6 +75,19 @@ impl<S> Search<S> {
     /// The request, which came `now`, has this session.
     pub(super) fn bind(&mut self, session: Session, now: Instant) {
         (self.session, self.came) = (Some(session), Some(now));
+    }
+
+    /// The endpoint that answered: binds the client, and explains, if that was asked for.
+    pub(super) fn tell(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
+        let pool = &self.shared.pool;
+        if let Some(session) = &self.session {
+            let seconds = clock::unix_seconds;
+            session.write(pool.affinity(), endpoint, false, headers, seconds);
+        }
+        let rare = self.rare.as_ref();
+        if let Some(explanation) = rare.and_then(|rare| rare.explanation.as_ref()) {
+            explanation.tell(endpoint, self.session.as_ref(), pool, headers);
+        }
     }
 
     /// The answer will tell how it came about.
@@ -90,16 +103,24 @@ impl<S> Search<S> {
         S: Service<Request<B>> + Clone,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        if self.lease.is_none()
+        if self.lease.0.is_none()
             && let Some(next) = self.choose()?
         {
             return Ok(next);
         }
         let service = self.service.as_mut();
-        match service
-            .expect("invariant: it came with the lease")
-            .poll_ready(cx)
-        {
+        let service = service.expect("invariant: it came with the lease");
+        let ready = service.poll_ready(cx);
+        self.asked(ready)
+    }
+
+    /// The service of the chosen endpoint was asked whether it is ready.
+    #[inline]
+    pub(super) fn asked<E>(&mut self, ready: Poll<Result<(), E>>) -> Result<Next, BalanceError>
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        match ready {
             Poll::Ready(Ok(())) => {
                 if let Some(rare) = &mut self.rare {
                     (rare.pending, rare.limit) = (None, None);
@@ -133,25 +154,36 @@ impl<S> Search<S> {
             Some(session) => session.pick(pool.affinity(), pool, &cx),
         };
         let lease = match lease {
-            Ok(lease) => self.lease.insert(lease),
+            Ok(lease) => lease,
             Err(why) => {
                 let now = cx.now();
                 return self.nobody(why, now).map(Some);
             }
         };
-        self.service = self.shared.services.get(lease.endpoint(), pool);
-        if self.service.is_some() {
-            return Ok(None);
+        match self.shared.services.get_shared(lease.endpoint(), pool) {
+            Some(service) => self.chosen(Some(lease), service),
+            None => return Ok(Some(self.without_service(&lease))),
         }
-        // A member without a service is as good as none.
-        let id = lease.endpoint().id().clone();
-        self.rare().tried.push(id);
-        self.lease = None;
-        Ok(Some(Next::Again))
+        Ok(None)
     }
 
+    /// This endpoint it is, if that service is ready.
+    #[inline]
+    pub(super) fn chosen(&mut self, lease: Option<Lease>, service: S) {
+        (self.lease.0, self.service) = (lease, Some(service));
+    }
+
+    /// A member without a service is as good as none.
     #[cold]
-    fn nobody(&mut self, why: NoLease, now: Instant) -> Result<Next, BalanceError> {
+    pub(super) fn without_service(&mut self, lease: &Lease) -> Next {
+        let id = lease.endpoint().id().clone();
+        self.rare().tried.push(id);
+        Next::Again
+    }
+
+    /// No endpoint takes the request.
+    #[cold]
+    pub(super) fn nobody(&mut self, why: NoLease, now: Instant) -> Result<Next, BalanceError> {
         let rare = self.rare();
         match why {
             NoLease::Wait(longest) if now < *rare.waits_until.get_or_insert(now + longest) => {
@@ -166,7 +198,7 @@ impl<S> Search<S> {
     #[cold]
     fn not_ready(&mut self) -> Result<Next, BalanceError> {
         let shared = Arc::clone(&self.shared);
-        let endpoint = self.lease.as_ref().map(Lease::endpoint);
+        let endpoint = self.lease.0.as_ref().map(Lease::endpoint);
         let take = || shared.pool.take_slot(Use::Pending, endpoint?);
         let waits = self
             .rare
@@ -199,7 +231,7 @@ impl<S> Search<S> {
         });
         ready!(limit.as_mut().poll(cx));
         rare.limit = None;
-        Poll::Ready(if self.lease.is_some() {
+        Poll::Ready(if self.lease.0.is_some() {
             self.leave(Outcome::Overloaded, BalanceError::NotReady)
         } else {
             Ok(())
@@ -210,7 +242,7 @@ impl<S> Search<S> {
     #[cold]
     fn leave(&mut self, outcome: Outcome, why: BalanceError) -> Result<(), BalanceError> {
         self.service = None;
-        let lease = self.lease.take();
+        let lease = self.lease.0.take();
         let rare = self.rare();
         (rare.pending, rare.limit) = (None, None);
         if let Some(mut lease) = lease {
@@ -232,11 +264,21 @@ impl<S> Search<S> {
     }
 }
 
-impl<S> Drop for Search<S> {
+/// A request whose answer did not come yet.
+pub(super) struct Unanswered(pub(super) Option<Lease>);
+
+impl Drop for Unanswered {
+    #[inline]
     fn drop(&mut self) {
-        // The client left before the answer: the endpoint is not judged.
-        if let Some(lease) = &mut self.lease {
-            lease.record(Outcome::Cancelled, clock::now());
+        if let Some(lease) = &mut self.0 {
+            cancelled(lease);
         }
     }
+}
+
+/// The client left before the answer: the endpoint is not judged.
+#[cold]
+#[inline(never)]
+fn cancelled(lease: &mut Lease) {
+    lease.record(Outcome::Cancelled, clock::now());
 }

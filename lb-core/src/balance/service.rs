@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,9 +15,9 @@ use tower_service::Service;
 
 use super::observe::Metrics;
 use super::search::Search;
-use super::services::{Make, Services};
+use super::services::{Kept, Make, Services};
 use super::{BalanceBody, BalanceFuture};
-use crate::affinity::{Affinity, Asked, Session};
+use crate::affinity::{Affinity, Asked, NoLease, Session};
 use crate::client::PeerAddr;
 use crate::clock;
 use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
@@ -30,7 +30,8 @@ use crate::pool::Pool;
 /// Clones are one service. `S` is cloned per request; a service that is not
 /// `Sync` fits into tower's `BoxCloneSyncService`.
 pub struct Balance<S> {
-    pub(super) shared: Arc<Shared<S>>,
+    shared: Arc<Shared<S>>,
+    kept: Kept<S>,
 }
 
 pub(super) struct Shared<S> {
@@ -39,7 +40,9 @@ pub(super) struct Shared<S> {
     pub(super) metrics: Metrics,
     pub(super) ready_within: Duration,
     pub(super) attempts: u8,
-    pub(super) explain_key: Option<Arc<str>>,
+    explain_key: Option<Arc<str>>,
+    /// Nothing is explained and nobody is bound.
+    is_plain: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> Balance<S> {
@@ -73,16 +76,17 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     }
 
     fn made_by(pool: Pool, make: Make<S>) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                services: Arc::new(Services::new(make)),
-                metrics: Metrics::new(pool.name()),
-                pool,
-                ready_within: Duration::from_secs(1),
-                attempts: 3,
-                explain_key: None,
-            }),
-        }
+        let metrics = Metrics::new(pool.name());
+        pool.count_answers(metrics.clone());
+        Self::from(Shared {
+            services: Arc::new(Services::new(make)),
+            metrics,
+            is_plain: pool.affinity().is_none(),
+            pool,
+            ready_within: Duration::from_secs(1),
+            attempts: 3,
+            explain_key: None,
+        })
     }
 
     /// How long one endpoint may take to become ready before another one is
@@ -106,7 +110,10 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     #[must_use]
     pub fn explain(self, key: impl Into<Arc<str>>) -> Self {
         let key: Arc<str> = key.into();
-        self.with(|shared| shared.explain_key = (!key.is_empty()).then_some(key))
+        self.with(|shared| {
+            shared.explain_key = (!key.is_empty()).then_some(key);
+            shared.is_plain &= shared.explain_key.is_none();
+        })
     }
 
     /// The pool behind it.
@@ -118,9 +125,7 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     fn with(self, change: impl FnOnce(&mut Shared<S>)) -> Self {
         let mut shared = Shared::clone(&self.shared);
         change(&mut shared);
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self::from(shared)
     }
 }
 
@@ -138,13 +143,54 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let mut search = Search::new(Arc::clone(&self.shared));
-        let key = self.shared.explain_key.as_deref();
+    #[inline]
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let shared = &self.shared;
+        if !shared.is_plain {
+            return shared.call_closely(request);
+        }
+        let cx = shared.pool.cx_now();
+        // Moved once, to where it stays.
+        let picked = shared.pool.pick(&cx);
+        let lease = match &picked {
+            Ok(lease) => lease,
+            Err(why) => {
+                let (why, now) = (NoLease::Nobody(*why), cx.now());
+                return BalanceFuture::search(shared, request, |search| search.nobody(why, now));
+            }
+        };
+        let services = &shared.services;
+        let Some(mut service) = services.get(&mut self.kept, lease.endpoint(), &shared.pool) else {
+            let begin = |search: &mut Search<S>| Ok(search.without_service(lease));
+            return BalanceFuture::search(shared, request, begin);
+        };
+        // A service that is not ready is asked again by the first poll, which can be woken.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let answer = service.call(request);
+                BalanceFuture::running(picked.ok(), answer)
+            }
+            ready => BalanceFuture::search(shared, request, |search| {
+                search.chosen(picked.ok(), service);
+                search.asked(ready)
+            }),
+        }
+    }
+}
+
+impl<S> Shared<S> {
+    /// A request that may be bound or explained.
+    fn call_closely<B>(self: &Arc<Self>, mut request: Request<B>) -> BalanceFuture<S, B>
+    where
+        S: Service<Request<B>> + Clone,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut search = Search::new(Arc::clone(self));
+        let key = self.explain_key.as_deref();
         if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
             search.explain(explanation);
         }
-        if let Some(affinity) = self.shared.pool.affinity() {
+        if let Some(affinity) = self.pool.affinity() {
             let now = clock::now();
             search.bind(session(affinity, &request, now), now);
         }
@@ -162,10 +208,20 @@ fn session<B>(affinity: &Affinity, request: &Request<B>, now: Instant) -> Sessio
     Session::read(Some(affinity), &asked, || clock::unix_seconds_at(now))
 }
 
+impl<S> From<Shared<S>> for Balance<S> {
+    fn from(shared: Shared<S>) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            kept: Kept::nothing(),
+        }
+    }
+}
+
 impl<S> Clone for Balance<S> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            kept: Kept::nothing(),
         }
     }
 }
@@ -179,6 +235,7 @@ impl<S> Clone for Shared<S> {
             ready_within: self.ready_within,
             attempts: self.attempts,
             explain_key: self.explain_key.clone(),
+            is_plain: self.is_plain,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The services of a pool's endpoints: made once per endpoint, then cloned.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arc_swap::ArcSwap;
 
@@ -14,6 +17,8 @@ pub(super) type Make<S> = Box<dyn Fn(&Endpoint) -> Option<S> + Send + Sync>;
 pub(super) struct Services<S> {
     make: Make<S>,
     made: ArcSwap<Lives<S>>,
+    /// Moves on with every new table.
+    version: AtomicU64,
     /// Those that are not in `made` yet.
     fresh: Mutex<Fresh<S>>,
 }
@@ -29,6 +34,24 @@ struct Made<S> {
     service: S,
 }
 
+/// The table as one balanced service keeps it, which writes nothing that others share.
+pub(super) struct Kept<S> {
+    version: u64,
+    table: Option<Arc<Lives<S>>>,
+    /// It was asked before: keeping the table pays, as it does not for a single request.
+    asked: bool,
+}
+
+impl<S> Kept<S> {
+    pub(super) fn nothing() -> Self {
+        Self {
+            version: 0,
+            table: None,
+            asked: false,
+        }
+    }
+}
+
 /// Services that came since the table was built, and how often one of them was asked for.
 struct Fresh<S> {
     made: Lives<S>,
@@ -40,6 +63,7 @@ impl<S: Clone> Services<S> {
         Self {
             make,
             made: ArcSwap::default(),
+            version: AtomicU64::new(0),
             fresh: Mutex::new(Fresh {
                 made: Lives::default(),
                 asked: 0,
@@ -49,8 +73,37 @@ impl<S: Clone> Services<S> {
 
     /// The service of a member. Two requests at once may make it twice.
     #[inline]
-    pub(super) fn get(&self, endpoint: &Endpoint, pool: &Pool) -> Option<S> {
-        let life = Arc::as_ptr(&endpoint.stats).addr();
+    pub(super) fn get(&self, kept: &mut Kept<S>, endpoint: &Endpoint, pool: &Pool) -> Option<S> {
+        // Acquire: as `look`, which moved it on after the table.
+        let version = self.version.load(Ordering::Acquire);
+        let life = life(endpoint);
+        let known = kept.table.as_ref().filter(|_| kept.version == version);
+        match known.and_then(|table| table.get(&life)) {
+            Some(made) => Some(made.service.clone()),
+            None => self.renew(kept, version, endpoint, pool),
+        }
+    }
+
+    /// Not in the table that is kept. The second time the newer one is kept.
+    #[inline(never)]
+    fn renew(
+        &self,
+        kept: &mut Kept<S>,
+        version: u64,
+        endpoint: &Endpoint,
+        pool: &Pool,
+    ) -> Option<S> {
+        let is_old = kept.table.is_none() || kept.version != version;
+        if kept.asked && is_old {
+            (kept.version, kept.table) = (version, Some(self.made.load_full()));
+        }
+        kept.asked = true;
+        self.get_shared(endpoint, pool)
+    }
+
+    /// The same for a single request.
+    pub(super) fn get_shared(&self, endpoint: &Endpoint, pool: &Pool) -> Option<S> {
+        let life = life(endpoint);
         match self.made.load().get(&life) {
             Some(made) => Some(made.service.clone()),
             None => self.look(endpoint, life, pool),
@@ -78,7 +131,10 @@ impl<S: Clone> Services<S> {
             let due = 4 * fresh.asked > before.len() + fresh.made.len();
             due.then(|| {
                 let fresh = std::mem::take(&mut fresh.made);
-                self.made.swap(Arc::new(merged(&before, fresh, pool)))
+                let replaced = self.made.swap(Arc::new(merged(&before, fresh, pool)));
+                // Release: who sees this number finds that table, or a later one.
+                self.version.fetch_add(1, Ordering::Release);
+                replaced
             })
         });
         // Not under the lock either: services go that somebody else wrote.
@@ -95,6 +151,12 @@ impl<S: Clone> Services<S> {
         }
         answer
     }
+}
+
+/// What tells the lives of endpoints apart.
+#[inline]
+fn life(endpoint: &Endpoint) -> usize {
+    Arc::as_ptr(&endpoint.stats).addr()
 }
 
 /// Both, but for those whose endpoints left.

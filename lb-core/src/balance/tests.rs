@@ -200,6 +200,22 @@ async fn a_new_incarnation_gets_a_new_service() {
 }
 
 #[tokio::test]
+async fn one_value_that_is_called_again_and_again_follows_the_members() {
+    const NAMES: [&str; 3] = ["first", "second", "third"];
+    let pool = Pool::builder("app").build().unwrap();
+    let life = |endpoint: &Endpoint| router(NAMES[endpoint.incarnation() as usize]);
+    let mut service = Balance::new(pool.clone(), life);
+    for (incarnation, name) in (0..).zip(NAMES) {
+        let spec = EndpointSpec::new("local://a", "local://a").incarnation(incarnation);
+        pool.set_endpoints([spec]).unwrap();
+        for _ in 0..4 {
+            let response = service.call(request()).await.unwrap();
+            assert_eq!(text(response).await, name);
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_of_many_endpoints_has_one_service_until_it_leaves() {
     const N: u32 = 300;
     let made = Arc::new(AtomicU32::new(0));

@@ -2,9 +2,15 @@
 //! that is silent.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use http::StatusCode;
 
 use crate::endpoint::{
     observers::Observers,
@@ -15,6 +21,16 @@ use crate::endpoint::{
 /// Accepted work that no report confirms is forgotten within this time (to 37 %).
 const WORK_MEMORY: Fade = Fade::within(Duration::from_secs(60));
 
+/// Counts what a pool's endpoints answered.
+#[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
+pub(crate) trait Answers: fmt::Debug + Send + Sync {
+    /// An answer with this status.
+    fn answered(&self, status: StatusCode);
+
+    /// No answer, for this reason.
+    fn refused(&self, why: &'static str);
+}
+
 /// Averages over all endpoints of a pool.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -23,6 +39,9 @@ pub(crate) struct Fleet {
     pub(crate) latency_fade: Fade,
     /// Who is told how requests ended.
     pub(crate) observers: Observers,
+    /// Where a request finds it without keeping anything else alive.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
+    pub(crate) answers: OnceLock<Box<dyn Answers>>,
     latency: Mean,
     pressure: [Mean; 4],
     active_work: Mean,
@@ -36,6 +55,7 @@ impl Fleet {
             latency_decay,
             latency_fade: Fade::within(latency_decay),
             observers,
+            answers: OnceLock::new(),
             latency: Mean::default(),
             pressure: Default::default(),
             active_work: Mean::default(),

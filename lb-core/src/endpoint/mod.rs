@@ -43,6 +43,8 @@ use http::Uri;
 
 use crate::error::ConfigError;
 
+#[cfg(feature = "affinity")]
+pub(crate) use self::fleet::Answers;
 pub use self::{
     cause::Cause,
     id::EndpointId,

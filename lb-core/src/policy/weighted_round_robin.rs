@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     candidates::Candidates,
-    pick::{PickCx, Picker, next_bits},
+    pick::{PickCx, Picker, next_bits, place, step},
     policy::{Policy, round_robin::Turn},
 };
 
@@ -41,10 +41,14 @@ impl Policy for WeightedRoundRobin {
             .map(|index| candidates.weight(*index as usize))
             .collect();
         let schedule = Schedule::new(&weights);
+        let turn = match &schedule {
+            Schedule::Cycle { places, .. } => Turn::new(random, places.len()),
+            Schedule::Stride(_) => Turn::counted_from(random),
+        };
         Arc::new(WeightedPicker {
             owners: owners.into(),
             schedule,
-            turn: Turn::new(random as u32),
+            turn,
         })
     }
 }
@@ -60,14 +64,14 @@ impl WeightedPicker {
     /// Whose turn it is. Half of all turns of a stride are accepted at least when
     /// weights are alike; under extreme ones the search is cut short.
     #[inline]
-    fn whose(&self, mut turn: impl FnMut() -> u32) -> Option<usize> {
+    fn whose(&self, mut turn: impl FnMut(u64) -> u64) -> Option<usize> {
         let place = match &self.schedule {
-            Schedule::Cycle(cycle) => {
-                let turn = turn().checked_rem(cycle.len() as u32)?;
-                *cycle.get(turn as usize)? as usize
+            Schedule::Cycle { places, step } => {
+                *places.get(place(turn(*step), places.len()))? as usize
             }
+            // Truncation is the wrap.
             Schedule::Stride(scaled) => (0..64)
-                .find_map(|_| strides(scaled, turn()))
+                .find_map(|_| strides(scaled, turn(1) as u32))
                 .unwrap_or_default(),
         };
         Some(*self.owners.get(place)? as usize)
@@ -80,7 +84,7 @@ impl WeightedPicker {
         const ATTEMPTS: usize = 8;
         let mut state = cx.random;
         (0..ATTEMPTS)
-            .filter_map(|_| self.whose(|| next_bits(&mut state)))
+            .filter_map(|_| self.whose(|_| by_lot(&mut state)))
             .find(|index| candidates.admits(*index, cx))
             .or_else(|| candidates.any(cx))
     }
@@ -91,7 +95,7 @@ impl Picker for WeightedPicker {
         if !cx.tried.is_empty() {
             return self.by_chance(candidates, cx);
         }
-        let index = self.whose(|| self.turn.take(cx))?;
+        let index = self.whose(|step| self.turn.take(cx, step))?;
         if candidates.gate(cx).admits(index) {
             Some(index)
         } else {
@@ -101,7 +105,7 @@ impl Picker for WeightedPicker {
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
         let start = self.turn.start();
-        Some(WeightedRoundRobin::default().build(candidates, u64::from(start)))
+        Some(WeightedRoundRobin::default().build(candidates, start))
     }
 }
 
@@ -109,7 +113,7 @@ impl Picker for WeightedPicker {
 #[derive(Debug)]
 enum Schedule {
     /// Written out.
-    Cycle(Box<[u32]>),
+    Cycle { places: Box<[u32]>, step: u64 },
     /// Weights scaled to the largest being 65,535.
     Stride(Box<[u16]>),
 }
@@ -120,20 +124,13 @@ impl Schedule {
         let reduced: Vec<u32> = weights.iter().map(|weight| weight / divisor).collect();
         let sum: u64 = reduced.iter().map(|weight| u64::from(*weight)).sum();
         if reduced.iter().all(|weight| *weight <= 1) {
-            return Self::Cycle(
-                (0..weights.len() as u32)
-                    .filter(|i| reduced[*i as usize] > 0)
-                    .collect(),
-            );
+            let all = 0..weights.len() as u32;
+            return Self::cycle(all.filter(|i| reduced[*i as usize] > 0).collect());
         }
         if sum <= LONGEST_CYCLE {
             let mut smooth = SmoothWeights::new(&reduced);
-            return Self::Cycle(
-                (0..sum)
-                    .filter_map(|_| smooth.next())
-                    .map(|i| i as u32)
-                    .collect(),
-            );
+            let cycle = (0..sum).filter_map(|_| smooth.next());
+            return Self::cycle(cycle.map(|i| i as u32).collect());
         }
         let most = u64::from(weights.iter().copied().max().unwrap_or(1)).max(1);
         let scale = |weight: u32| match u64::from(weight) * u64::from(u16::MAX) / most {
@@ -142,6 +139,16 @@ impl Schedule {
         };
         Self::Stride(weights.iter().copied().map(scale).collect())
     }
+
+    fn cycle(places: Box<[u32]>) -> Self {
+        let step = step(places.len());
+        Self::Cycle { places, step }
+    }
+}
+
+/// A turn by lot: both halves of the word are random.
+fn by_lot(state: &mut u64) -> u64 {
+    u64::from(next_bits(state)) << 32 | u64::from(next_bits(state))
 }
 
 fn gcd(a: u32, b: u32) -> u32 {

@@ -174,26 +174,27 @@ pub(crate) struct Handle {
     place: u8,
 }
 
+const HELD: &str = "invariant: only drop takes it";
+
 impl Handle {
     #[inline]
     pub(crate) fn get(&self) -> &Endpoint {
-        self.endpoint
-            .as_deref()
-            .expect("invariant: only drop takes it")
+        self.endpoint.as_deref().expect(HELD)
     }
 }
 
 impl Drop for Handle {
     #[inline]
     fn drop(&mut self) {
+        let (index, place) = (self.index as usize, usize::from(self.place));
+        let address = Arc::as_ptr(self.endpoint.as_ref().expect(HELD)).addr();
         let keep = |known: &Known| {
-            let spare = known.spare.get(self.index as usize)?;
-            let endpoint = self
-                .endpoint
-                .take_if(|endpoint| Arc::as_ptr(endpoint).addr() == spare.of)?;
-            spare.endpoint.replace(Some(endpoint))
+            // What lay there goes with the handle, when nothing is borrowed any more.
+            if let Some(spare) = known.spare.get(index).filter(|spare| spare.of == address) {
+                self.endpoint = spare.endpoint.replace(self.endpoint.take());
+            }
         };
-        // Without a place to keep it the reference is dropped as any other; so is a second.
-        drop(kept(usize::from(self.place), keep));
+        // Without a place to keep it the reference is dropped as any other.
+        kept(place, keep).unwrap_or_default();
     }
 }

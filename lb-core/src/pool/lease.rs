@@ -277,16 +277,7 @@ impl Drop for Lease {
             self.left();
         }
         self.endpoint().stats.leave(self.answered);
-        if let Some(held) = self.held.take() {
-            let_go(held);
-        }
     }
-}
-
-#[cold]
-#[inline(never)]
-fn let_go(held: Box<Held>) {
-    drop(held);
 }
 
 impl fmt::Debug for Lease {
