@@ -1,8 +1,6 @@
 //! The one place where this crate reads the clock.
 
 use std::time::Instant;
-#[cfg(feature = "affinity")]
-use std::{cell::Cell, time::Duration};
 
 /// Now, by tokio's clock, so that tests can pause it.
 pub(crate) fn now() -> Instant {
@@ -13,37 +11,24 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Seconds since 1970 at `now`, a moment of just now: asks for the time of day once
-/// per second and thread, so a change of that is noticed within a second.
-#[cfg(feature = "affinity")]
-pub(crate) fn unix_seconds_at(now: Instant) -> u64 {
-    thread_local! {
-        static KNOWN: Cell<Option<(Instant, Instant, u64)>> = const { Cell::new(None) };
-    }
-    if let Some((from, until, seconds)) = KNOWN.get()
-        && (from..until).contains(&now)
-    {
-        return seconds;
-    }
-    let since = since_1970();
-    let left = Duration::from_nanos(1_000_000_000 - u64::from(since.subsec_nanos()));
-    KNOWN.set(Some((now, now + left, since.as_secs())));
-    since.as_secs()
-}
-
-/// Seconds since 1970, for what is signed and leaves the process. Zero before that.
-#[cfg(feature = "affinity")]
+/// Seconds since 1970 by the last tick of the system's clock, a few milliseconds ago: for
+/// what counts minutes. A quarter of the price of the exact time. Zero before that.
+#[cfg(all(feature = "affinity", target_os = "linux"))]
+#[inline]
 pub(crate) fn unix_seconds() -> u64 {
-    since_1970().as_secs()
+    use rustix::time::{ClockId, clock_gettime};
+
+    u64::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or(0)
 }
 
-#[cfg(feature = "affinity")]
-fn since_1970() -> Duration {
+/// Seconds since 1970. Zero before that.
+#[cfg(all(feature = "affinity", not(target_os = "linux")))]
+pub(crate) fn unix_seconds() -> u64 {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the clock"
     )]
     let now = std::time::SystemTime::now();
     now.duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default()
+        .map_or(0, |since| since.as_secs())
 }

@@ -8,39 +8,50 @@ const MAX_CANDIDATES: usize = 4;
 /// A longer value is not ours.
 const MAX_VALUE_BYTES: usize = 512;
 
-/// The plausible values of the cookie called `name`, in the order sent.
-pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|field| pairs(field.as_bytes()))
-        .filter_map(move |pair| {
-            let value = pair
-                .trim_ascii()
-                .strip_prefix(name.as_bytes())?
-                .strip_prefix(b"=")?;
-            Some(
-                value
-                    .strip_prefix(b"\"")
-                    .and_then(|v| v.strip_suffix(b"\""))
-                    .unwrap_or(value),
-            )
-        })
-        .filter(|value| value.len() <= MAX_VALUE_BYTES)
-        .take(MAX_CANDIDATES)
+/// What `read` makes of the first plausible value of the cookie called `name` that it
+/// accepts, in the order sent.
+#[inline]
+pub(super) fn find<T>(
+    headers: &HeaderMap,
+    name: &str,
+    mut read: impl FnMut(&[u8]) -> Option<T>,
+) -> Option<T> {
+    let mut left = MAX_CANDIDATES;
+    for field in headers.get_all(header::COOKIE) {
+        let mut rest = Some(field.as_bytes());
+        while let Some(pairs) = rest {
+            let pair;
+            (pair, rest) = first_pair(pairs);
+            let Some(value) = value_of(pair, name) else {
+                continue;
+            };
+            let found = read(value);
+            left -= 1;
+            if found.is_some() || left == 0 {
+                return found;
+            }
+        }
+    }
+    None
 }
 
-/// What stands between the semicolons of a field.
-fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(field);
-    std::iter::from_fn(move || {
-        let field = rest.take()?;
-        let Some(end) = memchr(b';', field) else {
-            return Some(field);
-        };
-        rest = field.get(end + 1..);
-        field.get(..end)
-    })
+/// What stands before the first semicolon of a field, and what follows.
+#[inline]
+fn first_pair(field: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let split = memchr(b';', field).and_then(|end| field.split_at_checked(end));
+    split.map_or((field, None), |(pair, rest)| (pair, rest.get(1..)))
+}
+
+/// The value of a pair of that name, if it may be ours.
+#[inline]
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let pair = pair.trim_ascii();
+    let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+    let unquoted = value.strip_prefix(b"\"");
+    let value = unquoted
+        .and_then(|value| value.strip_suffix(b"\""))
+        .unwrap_or(value);
+    (value.len() <= MAX_VALUE_BYTES).then_some(value)
 }
 
 /// A token (RFC 6265, 4.1.1) of 1 to 64 characters.

@@ -9,7 +9,8 @@
 //! them that a guesser cannot foresee, so a near miss takes no longer than any other.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -18,54 +19,88 @@ const LONGEST: usize = 256;
 
 /// A fixed number of remembered results, by the bytes they were made from.
 pub(super) struct Known<V> {
+    /// No two have the same.
+    number: u64,
     seed: u64,
     slots: Box<[Mutex<Option<Entry<V>>>]>,
 }
 
-struct Entry<V> {
+/// One result.
+pub(super) struct Entry<V> {
     hash: u64,
     key: Box<[u8]>,
     value: V,
 }
 
+/// Bytes, and where a result of them is kept.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    bytes: &'a [u8],
+    pub(super) hash: u64,
+}
+
+impl<V: Clone> Entry<V> {
+    pub(super) fn new(key: Key<'_>, value: V) -> Self {
+        Self {
+            hash: key.hash,
+            key: key.bytes.into(),
+            value,
+        }
+    }
+
+    /// The result, if it is that of `key`.
+    #[inline]
+    pub(super) fn get(&self, key: Key<'_>) -> Option<V> {
+        // Equal hashes first: how long a comparison takes then tells a guesser nothing.
+        (self.hash == key.hash && *self.key == *key.bytes).then(|| self.value.clone())
+    }
+}
+
 impl<V: Clone> Known<V> {
     /// `slots` is how many results are kept.
     pub(super) fn new(slots: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
+            // Relaxed: only that the numbers differ matters.
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             seed: fastrand::u64(..),
             slots: (0..slots).map(|_| Mutex::new(None)).collect(),
         }
     }
 
+    /// Tells its results from those of others.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// `None` for bytes that are too many to be remembered.
+    #[inline]
+    pub(super) fn key<'a>(&self, bytes: &'a [u8]) -> Option<Key<'a>> {
+        let hash = || xxh3_64_with_seed(bytes, self.seed);
+        (bytes.len() <= LONGEST).then(|| Key {
+            bytes,
+            hash: hash(),
+        })
+    }
+
     /// What was worked out from `key` last.
-    pub(super) fn get(&self, key: &[u8]) -> Option<V> {
-        let (hash, slot) = self.slot(key)?;
-        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = slot.as_ref()?;
-        // Equal hashes first: how long a comparison takes then tells a guesser nothing.
-        (entry.hash == hash && *entry.key == *key).then(|| entry.value.clone())
+    pub(super) fn get(&self, key: Key<'_>) -> Option<V> {
+        self.slot(key)?.as_ref()?.get(key)
     }
 
     /// Remembers what was worked out from `key`.
-    pub(super) fn put(&self, key: &[u8], value: V) {
-        if let Some((hash, slot)) = self.slot(key) {
-            let entry = Entry {
-                hash,
-                key: key.into(),
-                value,
-            };
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
+    pub(super) fn put(&self, key: Key<'_>, value: V) {
+        if let Some(mut slot) = self.slot(key) {
+            *slot = Some(Entry::new(key, value));
         }
     }
 
-    // A panic elsewhere leaves a slot whole: an entry is replaced in one step.
-    fn slot(&self, key: &[u8]) -> Option<(u64, &Mutex<Option<Entry<V>>>)> {
-        if key.len() > LONGEST {
-            return None;
-        }
-        let hash = xxh3_64_with_seed(key, self.seed);
-        let slot = self.slots.get(hash as usize % self.slots.len().max(1))?;
-        Some((hash, slot))
+    fn slot(&self, key: Key<'_>) -> Option<MutexGuard<'_, Option<Entry<V>>>> {
+        let slot = self
+            .slots
+            .get(key.hash as usize % self.slots.len().max(1))?;
+        // A panic elsewhere leaves a slot whole: an entry is replaced in one step.
+        Some(slot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -89,13 +124,16 @@ mod tests {
         ) {
             let known = Known::new(4);
             for (at, key) in keys.iter().enumerate() {
-                if let Some(found) = known.get(key.as_bytes()) {
+                let Some(bytes) = known.key(key.as_bytes()) else {
+                    prop_assert!(key.len() > LONGEST);
+                    continue;
+                };
+                if let Some(found) = known.get(bytes) {
                     let last = keys[..at].iter().rposition(|other| other == key);
                     prop_assert_eq!(Some(found), last);
                 }
-                known.put(key.as_bytes(), at);
-                let kept = key.len() <= LONGEST;
-                prop_assert_eq!(known.get(key.as_bytes()), kept.then_some(at));
+                known.put(bytes, at);
+                prop_assert_eq!(known.get(bytes), Some(at));
             }
         }
     }

@@ -53,6 +53,7 @@ mod cookies;
 mod key;
 mod known;
 mod memory;
+mod near;
 mod session;
 mod token;
 
@@ -311,31 +312,28 @@ impl Affinity {
     /// The first valid binding among the tokens of a request; `None` for keys.
     #[must_use]
     pub fn binding(&self, headers: &HeaderMap, unix_seconds: u64) -> Option<Binding> {
-        self.first_valid(headers, || unix_seconds)
+        let valid = self.first_valid(headers, || unix_seconds);
+        valid.map(|(binding, _)| binding)
     }
 
-    /// The same, but asks for the time only if there is a token.
+    /// The same, but asks for the time only if there is a token, and says it.
+    #[inline]
     pub(crate) fn first_valid(
         &self,
         headers: &HeaderMap,
-        unix_seconds: impl FnOnce() -> u64,
-    ) -> Option<Binding> {
+        unix_seconds: impl Fn() -> u64,
+    ) -> Option<(Binding, u64)> {
         let Source::Token { carrier, keys, .. } = &self.source else {
             return None;
         };
+        let valid = |value: &[u8]| {
+            let binding = keys.open(value)?;
+            let now = unix_seconds();
+            (binding.expires_minute > now / 60).then_some((binding, now))
+        };
         match carrier {
-            Carrier::Cookie(name) => {
-                let values = cookies::values(headers, name);
-                let mut opened = values.filter_map(|value| keys.open(value)).peekable();
-                opened.peek()?;
-                let minute = unix_seconds() / 60;
-                opened.find(|binding| binding.expires_minute > minute)
-            }
-            Carrier::Header(name) => {
-                let value = headers.get(name.as_ref()?)?;
-                let binding = keys.open(value.as_bytes())?;
-                (binding.expires_minute > unix_seconds() / 60).then_some(binding)
-            }
+            Carrier::Cookie(name) => cookies::find(headers, name, valid),
+            Carrier::Header(name) => valid(headers.get(name.as_ref()?)?.as_bytes()),
         }
     }
 
@@ -387,7 +385,8 @@ impl Affinity {
         };
         let secure = tls || self.always_secure;
         let expires_minute = unix_seconds / 60 + self.lifetime.as_secs() / 60;
-        if let Some(known) = sealed.get(name.as_bytes())
+        let key = sealed.key(name.as_bytes());
+        if let Some(known) = key.and_then(|key| sealed.get(key))
             && (known.incarnation, known.expires_minute) == (incarnation, expires_minute)
             && known.secure == secure
         {
@@ -405,7 +404,9 @@ impl Affinity {
             secure,
             value: value.clone(),
         };
-        sealed.put(name.as_bytes(), new);
+        if let Some(key) = key {
+            sealed.put(key, new);
+        }
         Some((header, value))
     }
 }

@@ -50,21 +50,19 @@ impl Session {
     pub(crate) fn read(
         affinity: Option<&Affinity>,
         asked: &Asked<'_>,
-        unix_seconds: impl FnOnce() -> u64,
+        unix_seconds: impl Fn() -> u64,
     ) -> Self {
         let Some(affinity) = affinity else {
             return Self::default();
         };
         match &affinity.source {
             Source::Token { .. } => {
-                let mut read_at = None;
-                let seconds = || *read_at.insert(unix_seconds());
-                let binding = affinity.first_valid(asked.headers, seconds);
-                let due = |(binding, now)| affinity.is_due(binding, now);
+                let valid = affinity.first_valid(asked.headers, unix_seconds);
+                let due = |(binding, now): &(Binding, u64)| affinity.is_due(binding, *now);
                 Self {
-                    issue: binding.is_none(),
-                    renew: binding.as_ref().zip(read_at).is_some_and(due),
-                    binding,
+                    issue: valid.is_none(),
+                    renew: valid.as_ref().is_some_and(due),
+                    binding: valid.map(|(binding, _)| binding),
                     key: None,
                 }
             }

@@ -19,7 +19,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::known::Known;
+use super::known::{Key, Known};
+use super::near;
 use crate::endpoint::EndpointId;
 
 const TAG: usize = 16;
@@ -96,12 +97,27 @@ impl KeyRing {
     }
 
     /// The binding in `value`, if any key of the ring signed it.
+    #[inline]
     pub(crate) fn open(&self, value: &[u8]) -> Option<Binding> {
-        if let Some(binding) = self.opened.get(value) {
-            return Some(binding);
+        match self.opened.key(value) {
+            Some(key) => near::get(&self.opened, key).or_else(|| self.open_far(value, key)),
+            None => self.open_anew(value),
         }
-        let binding = self.open_anew(value)?;
-        self.opened.put(value, binding.clone());
+    }
+
+    /// The same for a token that is new to this thread.
+    #[cold]
+    #[inline(never)]
+    fn open_far(&self, value: &[u8], key: Key<'_>) -> Option<Binding> {
+        let binding = match self.opened.get(key) {
+            Some(binding) => binding,
+            None => {
+                let binding = self.open_anew(value)?;
+                self.opened.put(key, binding.clone());
+                binding
+            }
+        };
+        near::put(&self.opened, key, binding.clone());
         Some(binding)
     }
 

@@ -173,8 +173,7 @@ impl Shared {
             headers: request.headers(),
             peer,
         };
-        let seconds = || clock::unix_seconds_at(now);
-        let mut session = Session::read(pool.affinity(), &asked, seconds);
+        let mut session = Session::read(pool.affinity(), &asked, clock::unix_seconds);
         match session.pick(pool.affinity(), pool, &cx) {
             Ok(lease) if self.local.as_ref() == Some(lease.endpoint().id()) => {
                 Choice::Here(Given {

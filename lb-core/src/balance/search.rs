@@ -17,7 +17,6 @@ use crate::breaker::{Slot, Use};
 use crate::clock;
 use crate::endpoint::{Endpoint, EndpointId, Outcome};
 use crate::explain::Explanation;
-use crate::pick::PickCx;
 use crate::pool::Lease;
 
 /// How often a request that waits for its endpoint looks for it.
@@ -27,9 +26,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Search<S> {
     pub(super) shared: Arc<Shared<S>>,
     /// `None` if the pool binds nobody.
-    session: Option<Session>,
-    /// When the request came, if that was looked up, until the first endpoint is chosen.
-    came: Option<Instant>,
+    pub(super) session: Option<Session>,
     /// The chosen endpoint, until its service was called.
     pub(super) lease: Unanswered,
     /// Of that endpoint, until it was called.
@@ -65,16 +62,10 @@ impl<S> Search<S> {
         Self {
             shared,
             session: None,
-            came: None,
             lease: Unanswered(None),
             service: None,
             rare: None,
         }
-    }
-
-    /// The request, which came `now`, has this session.
-    pub(super) fn bind(&mut self, session: Session, now: Instant) {
-        (self.session, self.came) = (Some(session), Some(now));
     }
 
     /// The endpoint that answered: binds the client, and explains, if that was asked for.
@@ -82,7 +73,8 @@ impl<S> Search<S> {
         let pool = &self.shared.pool;
         if let Some(session) = &self.session {
             let seconds = clock::unix_seconds;
-            session.write(pool.affinity(), endpoint, false, headers, seconds);
+            let affinity = self.shared.affinity.as_deref();
+            session.write(affinity, endpoint, false, headers, seconds);
         }
         let rare = self.rare.as_ref();
         if let Some(explanation) = rare.and_then(|rare| rare.explanation.as_ref()) {
@@ -144,14 +136,10 @@ impl<S> Search<S> {
     {
         let pool = &self.shared.pool;
         let tried = self.rare.as_ref().map_or(&[][..], |rare| &rare.tried);
-        let cx = match self.came.take() {
-            Some(now) => PickCx::new(now, fastrand::u64(..)),
-            None => pool.cx_now(),
-        };
-        let cx = cx.tried(tried);
+        let cx = pool.cx_now().tried(tried);
         let lease = match &mut self.session {
             None => pool.pick(&cx).map_err(NoLease::Nobody),
-            Some(session) => session.pick(pool.affinity(), pool, &cx),
+            Some(session) => session.pick(self.shared.affinity.as_deref(), pool, &cx),
         };
         let lease = match lease {
             Ok(lease) => lease,

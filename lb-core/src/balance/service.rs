@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -36,6 +36,8 @@ pub struct Balance<S> {
 
 pub(super) struct Shared<S> {
     pub(super) pool: Pool,
+    /// That of the pool.
+    pub(super) affinity: Option<Arc<Affinity>>,
     pub(super) services: Arc<Services<S>>,
     pub(super) metrics: Metrics,
     pub(super) ready_within: Duration,
@@ -82,6 +84,7 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
             services: Arc::new(Services::new(make)),
             metrics,
             is_plain: pool.affinity().is_none(),
+            affinity: pool.affinity().cloned().map(Arc::new),
             pool,
             ready_within: Duration::from_secs(1),
             attempts: 3,
@@ -190,22 +193,21 @@ impl<S> Shared<S> {
         if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
             search.explain(explanation);
         }
-        if let Some(affinity) = self.pool.affinity() {
-            let now = clock::now();
-            search.bind(session(affinity, &request, now), now);
+        if let Some(affinity) = &self.affinity {
+            search.session = Some(session(affinity, &request));
         }
         BalanceFuture::start(search, request)
     }
 }
 
-fn session<B>(affinity: &Affinity, request: &Request<B>, now: Instant) -> Session {
+fn session<B>(affinity: &Affinity, request: &Request<B>) -> Session {
     let peer = request.extensions().get::<PeerAddr>();
     let asked = Asked {
         uri: request.uri(),
         headers: request.headers(),
         peer: peer.map(|peer| peer.0.ip()),
     };
-    Session::read(Some(affinity), &asked, || clock::unix_seconds_at(now))
+    Session::read(Some(affinity), &asked, clock::unix_seconds)
 }
 
 impl<S> From<Shared<S>> for Balance<S> {
@@ -230,6 +232,7 @@ impl<S> Clone for Shared<S> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
+            affinity: self.affinity.clone(),
             services: Arc::clone(&self.services),
             metrics: self.metrics.clone(),
             ready_within: self.ready_within,

@@ -14,6 +14,7 @@ use std::sync::{
 use arc_swap::{ArcSwap, Guard};
 
 use crate::{
+    endpoint::EndpointId,
     pick::PickCx,
     pool::{
         known::{self, Known, PLACES, Picked},
@@ -91,9 +92,25 @@ impl Current {
     /// know the current snapshot, if picks must look closer, or if nobody was found.
     #[inline]
     pub(crate) fn pick(&self, cx: &PickCx<'_>) -> Option<Picked> {
+        self.quickly(|known| known.pick(cx))
+    }
+
+    /// The same for a request that is bound, see [`Pool::pick_bound`](super::Pool::pick_bound).
+    #[inline]
+    pub(crate) fn pick_bound(
+        &self,
+        id: &EndpointId,
+        incarnation: Option<u64>,
+        cx: &PickCx<'_>,
+    ) -> Option<Picked> {
+        self.quickly(|known| known.pick_bound(id, incarnation, cx).ok())
+    }
+
+    #[inline]
+    fn quickly(&self, pick: impl FnOnce(&Known) -> Option<Picked>) -> Option<Picked> {
         // Acquire: as `install`. A version with a mark is known to nobody.
         let version = self.version.load(Ordering::Acquire);
-        let pick = |known: &Known| known.is(version).then(|| known.pick(cx)).flatten();
+        let pick = |known: &Known| known.is(version).then(|| pick(known)).flatten();
         known::kept(self.place, pick).flatten()
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     candidates::Entry,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, EndpointId},
     error::PickError,
     pick::PickCx,
     pool::{lease::Lease, snapshot::Snapshot},
@@ -23,6 +23,8 @@ use crate::{
 
 /// Pools that one thread keeps at once; beyond that they take turns.
 pub(super) const PLACES: usize = 64;
+/// Names that one thread knows the place of, per pool.
+const GUESSES: usize = 64;
 
 thread_local! {
     static KNOWN: [RefCell<Option<Known>>; PLACES] =
@@ -35,6 +37,9 @@ pub(crate) struct Known {
     snapshot: Arc<Snapshot>,
     /// By the index of the endpoint.
     spare: Box<[Spare]>,
+    /// Where bound requests found their endpoints last, by a few bits of the address of
+    /// their names. Not more than guesses: the name is compared.
+    guesses: [Cell<u32>; GUESSES],
     place: u8,
     pool: Weak<()>,
 }
@@ -87,6 +92,7 @@ impl Known {
         Self {
             version: snapshot.version,
             spare: snapshot.candidates.entries.iter().map(spare).collect(),
+            guesses: [const { Cell::new(0) }; GUESSES],
             place: (place % PLACES) as u8,
             pool: Arc::downgrade(pool),
             snapshot,
@@ -114,7 +120,39 @@ impl Known {
         })
     }
 
-    /// The same, with all that the quick way leaves out.
+    /// Counts a request at the endpoint that it is bound to.
+    #[inline]
+    pub(super) fn pick_bound(
+        &self,
+        id: &EndpointId,
+        incarnation: Option<u64>,
+        cx: &PickCx<'_>,
+    ) -> Result<Picked, PickError> {
+        let index = self.index(id).ok_or(PickError::Unknown)?;
+        self.snapshot.enter_bound(index, incarnation, cx)?;
+        Ok(Picked {
+            timed: self.snapshot.timed || cx.is_sampled(),
+            handle: self.handle(index),
+        })
+    }
+
+    /// Where the endpoint of that name is. Requests of one session bring one name, that is
+    /// one address: where it was last time is looked at first.
+    #[inline]
+    fn index(&self, id: &EndpointId) -> Option<usize> {
+        let bits = id.as_str().as_ptr().addr() / size_of::<usize>();
+        let guess = self.guesses.get(bits % GUESSES)?;
+        let entries = &self.snapshot.candidates.entries;
+        let guessed = entries.get(guess.get() as usize);
+        if guessed.is_some_and(|entry| entry.endpoint.id().is(id)) {
+            return Some(guess.get() as usize);
+        }
+        let index = self.snapshot.index(id)?;
+        guess.set(index as u32);
+        Some(index)
+    }
+
+    /// As [`pick`](Self::pick), with all that the quick way leaves out.
     pub(crate) fn pick_closely(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
         let snapshot = &*self.snapshot;
         let Some(index) = snapshot.pick(cx) else {

@@ -130,30 +130,17 @@ impl Pool {
     ///
     /// [`PickError::Unknown`] if it is no member (of that incarnation),
     /// [`PickError::NoneAvailable`] if it cannot take the request.
+    #[inline]
     pub fn pick_bound(
         &self,
         id: &EndpointId,
         incarnation: Option<u64>,
         cx: &PickCx<'_>,
     ) -> Result<Lease, PickError> {
-        let lease = self.shared.current.with(|known| {
-            let snapshot = known.snapshot();
-            let index = snapshot.index(id).ok_or(PickError::Unknown)?;
-            let entry = &snapshot.candidates.entries[index];
-            if incarnation.is_some_and(|wanted| wanted != entry.endpoint.incarnation()) {
-                return Err(PickError::Unknown);
-            }
-            let mask = !Cause::Draining.bit();
-            let timed = snapshot.timed || cx.is_sampled();
-            let waits_from = snapshot.timed.then(|| cx.now());
-            if cx.tried.contains(id) || !entry.stats.enter(mask, entry.room, waits_from) {
-                return Err(PickError::NoneAvailable {
-                    known: snapshot.candidates.len(),
-                });
-            }
-            Ok(Lease::new(known.handle(index), timed, cx.known_now()))
-        })?;
-        self.shared.admit(lease)
+        match self.shared.current.pick_bound(id, incarnation, cx) {
+            Some(picked) => Ok(Lease::new(picked.handle, picked.timed, cx.known_now())),
+            None => self.shared.pick_bound_closely(id, incarnation, cx),
+        }
     }
 
     /// Replaces the whole set of endpoints. Statistics of those that stay (same

@@ -14,7 +14,7 @@ use crate::{
     breaker::{Circuits, Gauges, Use},
     candidates::{Entry, Rules},
     clock,
-    endpoint::{Cause, Endpoint, EndpointSpec, Fleet},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet},
     error::{ConfigError, PickError},
     health::HealthChecks,
     observe,
@@ -24,6 +24,7 @@ use crate::{
     pool::{
         Pool,
         current::{Current, Mark},
+        known::Known,
         lease::Lease,
         members::Members,
         shadow::Shadow,
@@ -164,6 +165,20 @@ impl Shared {
         // Members that left in the meantime refuse: then those that came are asked.
         let lease = self.current.with_settled(|known| known.pick_closely(cx))?;
         self.admit(lease)
+    }
+
+    /// As [`pick_closely`](Self::pick_closely), for a request that is bound.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn pick_bound_closely(
+        &self,
+        id: &EndpointId,
+        incarnation: Option<u64>,
+        cx: &PickCx<'_>,
+    ) -> Result<Lease, PickError> {
+        let pick = |known: &Known| known.pick_bound(id, incarnation, cx);
+        let picked = self.current.with(pick)?;
+        self.admit(Lease::new(picked.handle, picked.timed, cx.known_now()))
     }
 
     /// The one request that tries an endpoint whose circuit was open, if this may be it.

@@ -13,6 +13,7 @@ use std::{
 use crate::{
     candidates::{Candidates, Entry, Rules},
     endpoint::{Cause, EndpointId, SeededNames},
+    error::PickError,
     pick::{PickCx, Picker},
     policy::{Policy, PolicyConfig, PriorityTiers},
     pool::shadow::ShadowPick,
@@ -125,6 +126,29 @@ impl Snapshot {
         let timed = self.timed.then(|| cx.now());
         let entry = self.candidates.entries.get(index);
         entry.is_some_and(|entry| entry.stats.enter(!Cause::HEALTH, entry.room, timed))
+    }
+
+    /// Counts a request at the endpoint at `index`, which it is bound to, see
+    /// [`Pool::pick_bound`](super::Pool::pick_bound).
+    #[inline]
+    pub(crate) fn enter_bound(
+        &self,
+        index: usize,
+        incarnation: Option<u64>,
+        cx: &PickCx<'_>,
+    ) -> Result<(), PickError> {
+        let entry = &self.candidates.entries[index];
+        if incarnation.is_some_and(|wanted| wanted != entry.endpoint.incarnation()) {
+            return Err(PickError::Unknown);
+        }
+        let mask = !Cause::Draining.bit();
+        let waits_from = self.timed.then(|| cx.now());
+        let was_tried = cx.tried.contains(entry.endpoint.id());
+        if was_tried || !entry.stats.enter(mask, entry.room, waits_from) {
+            let known = self.candidates.len();
+            return Err(PickError::NoneAvailable { known });
+        }
+        Ok(())
     }
 
     /// Endpoints that nothing but an open circuit keeps from this request.

@@ -94,7 +94,7 @@ where
         let header = config.deadline.as_ref();
         let given = header.and_then(|it| take_deadline(it, &mut head.headers, client.trusted));
         let authority = host::authority(&head.uri, &head.headers)?;
-        let (session, first) = choice.unwrap_or_else(|| read_session(inner, &head, peer, now));
+        let (session, first) = choice.unwrap_or_else(|| read_session(inner, &head, peer));
         let mut upload = Upload::new(
             body,
             plan.framing,
@@ -271,17 +271,12 @@ fn hint(body: &impl Body) -> BodyHint {
     }
 }
 
-fn read_session(
-    inner: &Inner,
-    head: &request::Parts,
-    peer: Option<IpAddr>,
-    now: Instant,
-) -> Choice {
+fn read_session(inner: &Inner, head: &request::Parts, peer: Option<IpAddr>) -> Choice {
     let asked = Asked {
         uri: &head.uri,
         headers: &head.headers,
         peer,
     };
-    let session = Session::read(inner.affinity(), &asked, || clock::unix_seconds_at(now));
+    let session = Session::read(inner.affinity(), &asked, clock::unix_seconds);
     (session, None)
 }

@@ -49,7 +49,7 @@ where
         if answer.report {
             lease.take_report(&mut fields, || now);
         }
-        self.bind(lease.endpoint(), &mut fields, now);
+        self.bind(lease.endpoint(), &mut fields);
         let body = self.body(answer, rest, connection, lease, now);
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
@@ -57,11 +57,10 @@ where
         Ok(response)
     }
 
-    fn bind(&self, endpoint: &Endpoint, fields: &mut HeaderMap, now: Instant) {
+    fn bind(&self, endpoint: &Endpoint, fields: &mut HeaderMap) {
         let tls = self.inner.config.tls;
-        let unix_seconds = || clock::unix_seconds_at(now);
-        self.session
-            .write(self.inner.affinity(), endpoint, tls, fields, unix_seconds);
+        let (affinity, seconds) = (self.inner.affinity(), clock::unix_seconds);
+        self.session.write(affinity, endpoint, tls, fields, seconds);
         if let Some(explanation) = &self.explanation {
             explanation.tell(endpoint, Some(&self.session), &self.inner.pool, fields);
         }
@@ -120,7 +119,7 @@ where
         let mut response = Response::new(ProxyBody::whole(Bytes::new(), None));
         let mut fields = std::mem::take(&mut self.attempt.fields);
         lease.take_report(&mut fields, || now);
-        self.bind(lease.endpoint(), &mut fields, now);
+        self.bind(lease.endpoint(), &mut fields);
         *response.headers_mut() = fields;
         *response.status_mut() = handover.answer(response.headers_mut());
         let (stream, place) = connection.into_stream();

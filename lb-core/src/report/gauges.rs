@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 
 use super::LoadReport;
+use super::lent::{self, Writing};
 
 /// A figure that somebody else knows; `None`: not now.
 pub(super) type Gauge = Arc<dyn Fn() -> Option<f64> + Send + Sync>;
@@ -18,6 +19,8 @@ pub(super) type Extend = Arc<dyn Fn(LoadReport) -> LoadReport + Send + Sync>;
 
 /// Requests per second are measured over at least this time.
 const WINDOW: Duration = Duration::from_secs(1);
+/// Nobody believes a report that is older.
+const OLDEST: Duration = Duration::from_secs(60);
 
 /// What is asked for a report.
 #[derive(Clone)]
@@ -34,7 +37,11 @@ pub(super) struct Instrument {
     finished: AtomicU64,
     failed: AtomicU64,
     rates: Mutex<Rates>,
-    latest: ArcSwapOption<(Instant, Option<HeaderValue>)>,
+    latest: ArcSwapOption<Writing>,
+    /// Number of the latest writing; 0 before the first.
+    written: AtomicU64,
+    /// Where threads keep it.
+    place: usize,
 }
 
 /// Two marks in time, the older at least one window old once there was one.
@@ -79,6 +86,8 @@ impl Instrument {
                 newer: mark,
             }),
             latest: ArcSwapOption::empty(),
+            written: AtomicU64::new(0),
+            place: lent::place(),
         }
     }
 
@@ -92,15 +101,35 @@ impl Instrument {
     }
 
     /// The header as it is now, or was a moment ago.
+    #[inline]
     pub(super) fn header(&self, now: Instant) -> Option<HeaderValue> {
-        if let Some(latest) = &*self.latest.load()
-            && now.saturating_duration_since(latest.0) < self.sources.refresh
-        {
-            return latest.1.clone();
-        }
-        let value = self.report(now).header_value();
-        self.latest.store(Some(Arc::new((now, value.clone()))));
-        value
+        // Relaxed: who misses a new writing sends the one before once more.
+        let written = self.written.load(Ordering::Relaxed);
+        lent::lend(self.place, written, now).or_else(|| self.look_up(now))
+    }
+
+    /// Writes it anew unless another thread did; this one keeps it for its next answers.
+    #[cold]
+    #[inline(never)]
+    fn look_up(&self, now: Instant) -> Option<HeaderValue> {
+        let latest = self.latest.load_full().filter(|latest| now < latest.until);
+        let writing = match latest {
+            Some(latest) => latest,
+            None => self.write(now)?,
+        };
+        let value = writing.value.clone();
+        lent::keep(self.place, writing);
+        Some(value)
+    }
+
+    /// `None` if there is nothing to report.
+    fn write(&self, now: Instant) -> Option<Arc<Writing>> {
+        let value = self.report(now).header_value()?;
+        let writing = Arc::new(Writing::new(value, now + self.sources.refresh.min(OLDEST)));
+        self.latest.store(Some(Arc::clone(&writing)));
+        // Relaxed: as `header`.
+        self.written.store(writing.number, Ordering::Relaxed);
+        Some(writing)
     }
 
     /// The report as it is now.

@@ -118,7 +118,7 @@ impl ReportLayer {
         changed
     }
 
-    /// How old a report may be; 0 makes one for every answer. Default: 100 ms.
+    /// How old a report may be, 60 s at most; 0 makes one for every answer. Default: 100 ms.
     #[must_use]
     pub fn refresh(self, every: Duration) -> Self {
         let mut changed = self.apart();

@@ -33,6 +33,7 @@ mod gauges;
 mod host;
 mod json;
 mod layer;
+mod lent;
 mod observe;
 mod take;
 mod text;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{HEADER, LoadReport, ReportError, refused};
+use super::{HEADER, LoadReport, ReportError, lent, refused};
 use crate::pool::Lease;
 
 /// The binary form, which is not read but must not reach clients either.
@@ -43,20 +43,36 @@ impl Lease {
         let Some(words) = fields.remove(&HEADER) else {
             return;
         };
-        let read = || match before - fields.len() {
-            1 => LoadReport::parse(words.as_bytes()),
-            _ => Err(ReportError::Form),
-        };
-        let stats = self.endpoint().stats();
-        let taken = match self.untimed_since() {
-            Some(started) => stats.report_words(words.as_bytes(), started, clock, read),
-            None => {
-                let now = clock();
-                stats.report_words(words.as_bytes(), now, || now, read)
+        let alone = before - fields.len() == 1;
+        let reader = std::ptr::from_ref(self.endpoint().stats()).addr();
+        if alone && lent::is_known(&words, reader) {
+            return lent::give_back(words, reader);
+        }
+        match self.learn_words(&words, alone, clock) {
+            Ok(()) => lent::give_back(words, reader),
+            Err(why) => refused(self.endpoint().id(), why),
+        }
+    }
+
+    fn learn_words(
+        &self,
+        words: &HeaderValue,
+        alone: bool,
+        clock: impl FnOnce() -> Instant,
+    ) -> Result<(), ReportError> {
+        let words = words.as_bytes();
+        let read = || {
+            if alone {
+                LoadReport::parse(words)
+            } else {
+                Err(ReportError::Form)
             }
         };
-        if let Err(why) = taken {
-            refused(self.endpoint().id(), why);
+        let stats = self.endpoint().stats();
+        if let Some(started) = self.untimed_since() {
+            return stats.report_words(words, started, clock, read);
         }
+        let now = clock();
+        stats.report_words(words, now, || now, read)
     }
 }
