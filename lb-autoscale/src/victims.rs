@@ -6,71 +6,100 @@
 //! equals one from the fullest zone, the youngest first.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 
+use crate::UnixMillis;
 use crate::decision::{Stage, Trace};
 use crate::inputs::{Inputs, Phase, Pod, saturating_count};
 
 /// So many are named in the trace; the list of victims has them all.
 const NAMED: usize = 3;
 
-/// O(n log n) in the pods when shrinking; nothing is looked at otherwise.
+/// A pod that stays so far: what the order goes by, in a compact row.
+struct Row<'a> {
+    usefulness: Usefulness,
+    started: Reverse<Option<UnixMillis>>,
+    /// Index of its zone.
+    zone: usize,
+    pod: &'a Pod,
+}
+
+/// Ordered: the least useful first. Unknown work counts as idle only among
+/// pods that report nothing at all.
+type Usefulness = (bool, bool, u32);
+
+/// O(n log n) in the pods when shrinking, O(n) if they come in the order in which
+/// they would go; nothing is looked at otherwise.
 pub(crate) fn choose(inputs: &Inputs, desired: u32, trace: &mut Trace) -> Vec<String> {
     if desired >= inputs.current {
         return Vec::new();
     }
-    let mut staying: Vec<&Pod> = inputs.pods.iter().filter(|pod| !pod.deleting).collect();
+    let (mut staying, mut zones) = rows(&inputs.pods);
     let surplus = saturating_count(staying.len()).saturating_sub(desired) as usize;
     if surplus == 0 {
         return Vec::new();
     }
-    staying.sort_unstable_by(|a, b| by_rank(a, b));
-    let mut zones: HashMap<&str, usize> = HashMap::new();
-    for pod in &staying {
-        *zones.entry(zone(pod)).or_default() += 1;
-    }
+    staying.sort_unstable_by(Row::by_rank);
     let mut victims = Vec::with_capacity(surplus);
-    for equals in staying.chunk_by(|a, b| usefulness(a) == usefulness(b)) {
+    for equals in staying.chunk_by(|a, b| a.usefulness == b.usefulness) {
         if victims.len() == surplus {
             break;
         }
         take(equals, surplus, &mut zones, &mut victims);
     }
     note(&victims, staying.len(), trace);
-    victims.iter().map(|pod| pod.name.to_string()).collect()
+    victims.iter().map(|pod| String::from(&*pod.name)).collect()
+}
+
+/// All that are not leaving anyway, and how many each zone has.
+fn rows(pods: &[Pod]) -> (Vec<Row<'_>>, Vec<usize>) {
+    let mut indices: HashMap<&str, usize> = HashMap::new();
+    let mut counts = Vec::new();
+    let mut last: Option<(&str, usize)> = None;
+    let mut rows = Vec::with_capacity(pods.len());
+    for pod in pods.iter().filter(|pod| !pod.deleting) {
+        let name = pod.zone.as_deref().unwrap_or_default();
+        let zone = match last {
+            Some((same, zone)) if same == name => zone,
+            _ => *indices.entry(name).or_insert_with(|| {
+                counts.push(0);
+                counts.len() - 1
+            }),
+        };
+        last = Some((name, zone));
+        counts[zone] += 1;
+        rows.push(Row {
+            usefulness: usefulness(pod),
+            started: Reverse(pod.started_at),
+            zone,
+            pod,
+        });
+    }
+    (rows, counts)
 }
 
 /// Takes from pods of equal use, the youngest first, always one from the zone
 /// that has most pods left, until there are `surplus` victims.
-fn take<'a>(
-    equals: &[&'a Pod],
-    surplus: usize,
-    zones: &mut HashMap<&'a str, usize>,
-    victims: &mut Vec<&'a Pod>,
-) {
-    let mut queues: HashMap<&str, VecDeque<usize>> = HashMap::new();
-    for (index, pod) in equals.iter().enumerate() {
-        queues.entry(zone(pod)).or_default().push_back(index);
+fn take<'a>(equals: &[Row<'a>], surplus: usize, zones: &mut [usize], victims: &mut Vec<&'a Pod>) {
+    // Per zone its first, per pod the next of its zone.
+    let mut first = vec![None; zones.len()];
+    let mut next = vec![None; equals.len()];
+    for (index, row) in equals.iter().enumerate().rev() {
+        next[index] = first[row.zone].replace(index);
     }
-    let count = |zones: &HashMap<&str, usize>, index: usize| {
-        zones.get(zone(equals[index])).copied().unwrap_or_default()
-    };
     // A zone's count changes only when it is taken from, so no entry is ever out of date.
-    let mut fullest: BinaryHeap<(usize, Reverse<usize>)> = queues
-        .values_mut()
-        .filter_map(VecDeque::pop_front)
-        .map(|index| (count(zones, index), Reverse(index)))
+    let mut fullest: BinaryHeap<(usize, Reverse<usize>)> = first
+        .into_iter()
+        .flatten()
+        .map(|index| (zones[equals[index].zone], Reverse(index)))
         .collect();
     while victims.len() < surplus
         && let Some((_, Reverse(index))) = fullest.pop()
     {
-        let victim = equals[index];
-        victims.push(victim);
-        if let Some(left) = zones.get_mut(zone(victim)) {
-            *left -= 1;
-        }
-        let next = queues.get_mut(zone(victim)).and_then(VecDeque::pop_front);
-        fullest.extend(next.map(|next| (count(zones, next), Reverse(next))));
+        let row = &equals[index];
+        victims.push(row.pod);
+        zones[row.zone] -= 1;
+        fullest.extend(next[index].map(|next| (zones[row.zone], Reverse(next))));
     }
 }
 
@@ -98,21 +127,21 @@ fn note(victims: &[&Pod], before: usize, trace: &mut Trace) {
     );
 }
 
-/// The least useful first; among equals the youngest, then by name.
-fn by_rank(a: &Pod, b: &Pod) -> Ordering {
-    let key = |pod: &Pod| (usefulness(pod), Reverse(pod.started_at));
-    key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
-}
-
-/// Ordered: the least useful first. Unknown work counts as idle only among
-/// pods that report nothing at all.
-fn usefulness(pod: &Pod) -> (bool, bool, u32) {
+fn usefulness(pod: &Pod) -> Usefulness {
     let works = pod.phase == Phase::Running && pod.ready != Some(false);
     (works, !pod.draining, pod.active_work.unwrap_or(0))
 }
 
-fn zone(pod: &Pod) -> &str {
-    pod.zone.as_deref().unwrap_or_default()
+// === impl Row ===
+
+impl Row<'_> {
+    /// The least useful first; among equals the youngest, then by name.
+    fn by_rank(&self, other: &Self) -> Ordering {
+        let key = |row: &Self| (row.usefulness, row.started);
+        key(self)
+            .cmp(&key(other))
+            .then_with(|| self.pod.name.cmp(&other.pod.name))
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +151,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::UnixMillis;
 
     fn chosen(pods: Vec<Pod>, desired: u32) -> Vec<String> {
         let current = saturating_count(pods.len());
@@ -158,24 +186,24 @@ mod tests {
 
     /// What is fast agrees with what is obvious: look at all that stay, again and again.
     fn one_by_one(pods: &[Pod], desired: usize) -> Vec<String> {
-        let mut staying: Vec<&Pod> = pods.iter().collect();
-        staying.sort_by(|a, b| by_rank(a, b));
+        let mut staying = rows(pods).0;
+        staying.sort_by(Row::by_rank);
         let mut victims = Vec::new();
         while staying.len() > desired {
             let crowd = |pod: &Pod| {
                 staying
                     .iter()
-                    .filter(|other| zone(other) == zone(pod))
+                    .filter(|other| other.pod.zone == pod.zone)
                     .count()
             };
             let equals = staying
                 .iter()
-                .take_while(|pod| usefulness(pod) == usefulness(staying[0]));
+                .take_while(|row| usefulness(row.pod) == usefulness(staying[0].pod));
             let fullest = equals
                 .enumerate()
-                .max_by_key(|(index, pod)| (crowd(pod), Reverse(*index)));
+                .max_by_key(|(index, row)| (crowd(row.pod), Reverse(*index)));
             let index = fullest.map_or(0, |(index, _)| index);
-            victims.push(staying.remove(index).name.to_string());
+            victims.push(staying.remove(index).pod.name.to_string());
         }
         victims
     }

@@ -117,6 +117,9 @@ impl<V> Drop for Landing<V> {
 /// The flight of a key, in its shard.
 type Find<K, V> = for<'a> fn(&'a Flights<K, V>, &K) -> Option<&'a Arc<Flight<V>>>;
 
+/// Takes this flight of a key off the board; `false` if it is not there any more.
+type TakeOff<K, V> = fn(&mut Flights<K, V>, &K, &Arc<Flight<V>>) -> bool;
+
 /// The end of a flight, in the hands of whoever looks the key up: dropping it, by
 /// a panic or a shutdown, releases all waiters.
 pub(crate) struct Pilot<K, V> {
@@ -126,7 +129,7 @@ pub(crate) struct Pilot<K, V> {
     flight: Arc<Flight<V>>,
     /// Kept here, so that dropping asks nothing of the key's type.
     find: Find<K, V>,
-    remove: fn(&mut Flights<K, V>, &K),
+    take_off: TakeOff<K, V>,
 }
 
 impl<K: Hash + Eq + Clone, V> Board<K, V> {
@@ -162,7 +165,7 @@ impl<K: Hash + Eq + Clone, V> Board<K, V> {
             shard,
             key: key.clone(),
             flight: Arc::clone(&flight),
-            remove: |flights, key| drop(flights.remove(key)),
+            take_off,
             find: |flights, key| flights.get(key),
         };
         (flight, Some(pilot))
@@ -204,19 +207,45 @@ impl<K, V> Pilot<K, V> {
 
     /// Ends the flight with an outcome for all waiters.
     pub(crate) fn land(self, outcome: Outcome<V>) {
-        self.take_off_board();
+        self.take_off_board(|_| {});
         self.flight.land(outcome);
+    }
+
+    /// [`Self::commit`] and [`Self::land`] under one lock.
+    pub(crate) fn commit_and_land(self, outcome: Outcome<V>, keep: impl FnOnce(&K)) -> bool {
+        let current = self.take_off_board(keep);
+        self.flight.land(outcome);
+        current
     }
 
     fn is_on(&self, flights: &Flights<K, V>) -> bool {
         (self.find)(flights, &self.key).is_some_and(|on| Arc::ptr_eq(on, &self.flight))
     }
 
-    fn take_off_board(&self) {
+    /// `true`, and `keep` has run, if the flight was still on the board.
+    fn take_off_board(&self, keep: impl FnOnce(&K)) -> bool {
         let mut flights = lock(&self.board.shards[self.shard]);
-        if self.is_on(&flights) {
-            (self.remove)(&mut flights, &self.key);
+        let current = (self.take_off)(&mut flights, &self.key, &self.flight);
+        if current {
+            keep(&self.key);
         }
+        current
+    }
+}
+
+/// One search instead of two: hardly ever is it another flight, which is put back.
+fn take_off<K: Hash + Eq, V>(
+    flights: &mut Flights<K, V>,
+    key: &K,
+    flight: &Arc<Flight<V>>,
+) -> bool {
+    match flights.remove_entry(key) {
+        Some((_, on)) if Arc::ptr_eq(&on, flight) => true,
+        Some((key, other)) => {
+            flights.insert(key, other);
+            false
+        }
+        None => false,
     }
 }
 
@@ -225,7 +254,7 @@ impl<K, V> Drop for Pilot<K, V> {
         if matches!(*lock(&self.flight.0), State::Landed(_)) {
             return;
         }
-        self.take_off_board();
+        self.take_off_board(|_| {});
         let error = if std::thread::panicking() {
             CacheError::Panicked
         } else {
@@ -269,6 +298,36 @@ mod tests {
         assert!(!pilot.commit(|| panic!("an outdated value was kept")));
         pilot.land(Ok(None));
         assert!(flight.landed().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_is_current_keeps_and_lands_at_once() {
+        let board = board();
+        let (flight, pilot) = board.join(&1);
+        let mut kept = None;
+        let current = pilot
+            .unwrap()
+            .commit_and_land(Ok(Some(Arc::new(7))), |key| kept = Some(*key));
+        assert_eq!((current, kept, board.len()), (true, Some(1), 0));
+        assert_eq!(flight.landed().await.unwrap().as_deref(), Some(&7));
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_was_replaced_keeps_nothing_and_leaves_the_other_alone() {
+        let board = board();
+        let (old, pilot) = board.join(&1);
+        board.lock(&1).remove(&1);
+        let (new, newer) = board.join(&1);
+        let kept = pilot
+            .unwrap()
+            .commit_and_land(Ok(None), |_| panic!("an outdated value was kept"));
+        assert!(!kept && old.landed().await.unwrap().is_none());
+        assert!(
+            newer
+                .unwrap()
+                .commit_and_land(Ok(Some(Arc::new(8))), |_| {})
+        );
+        assert_eq!(new.landed().await.unwrap().as_deref(), Some(&8));
     }
 
     #[tokio::test]

@@ -32,6 +32,7 @@
 mod events;
 mod group;
 mod limits;
+mod names;
 pub(crate) mod reconcile;
 mod replicas;
 mod stabilize;

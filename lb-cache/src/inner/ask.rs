@@ -179,6 +179,8 @@ where
                 inner.proceed(search)
             })
             .collect();
+        // Once for all that these answers have written.
+        inner.housekeeping();
         next.into_iter().for_each(Self::start);
     }
 
@@ -193,7 +195,8 @@ where
         let left = if waiting.len() > most {
             waiting.split_off(most)
         } else {
-            Vec::new()
+            // The next question will be about as long as this one.
+            Vec::with_capacity(waiting.len())
         };
         let batch = std::mem::replace(&mut *waiting, left);
         let is_rest = !waiting.is_empty();

@@ -2,7 +2,6 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -73,15 +72,17 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// Takes over what a lower tier holds; `None` if the key was changed during
+    /// Takes over what a lower tier holds, and lands; `None` if the key was changed during
     /// the flight. Its life here never exceeds its life there.
-    pub(super) fn adopt(&self, pilot: &Pilot<K, V>, held: &Held<V>) -> Option<Write<V>> {
+    pub(super) fn adopt(&self, pilot: Pilot<K, V>, held: Held<V>) -> Option<Write<V>> {
         let write = Write {
-            value: held.value.clone(),
-            etag: held.etag.clone(),
+            value: held.value,
+            etag: held.etag,
             cap: held.remaining,
         };
-        let kept = self.keep(pilot, write.value.clone(), write.etag.clone(), write.cap);
+        let keep = self.keeper(&write);
+        let kept = pilot.commit_and_land(Ok(write.value.clone()), keep);
+        self.count_kept(kept);
         kept.then_some(write)
     }
 
@@ -105,7 +106,10 @@ where
             .and_then(|loaded| self.settle(loaded, held))
         {
             Ok(write) => {
-                let kept = self.keep(pilot, write.value.clone(), write.etag.clone(), write.cap);
+                let keep = self.keeper(&write);
+                let kept = pilot.commit(|| keep(pilot.key()));
+                self.count_kept(kept);
+                self.housekeeping();
                 (Ok(write.value.clone()), kept.then_some(write))
             }
             Err(error) => {
@@ -180,37 +184,39 @@ where
         Ok(Write { value, etag, cap })
     }
 
-    /// Keeps a value, or that there is none, in the local tier; `false` if the
-    /// key was changed during the flight.
-    fn keep(
-        &self,
-        pilot: &Pilot<K, V>,
-        value: Option<Arc<V>>,
-        etag: Option<Arc<str>>,
-        cap: Option<Duration>,
-    ) -> bool {
-        let key = pilot.key();
-        let kept = match value {
-            Some(value) => {
-                let entry = Entry::new(Some(value), self.local_life(cap), etag);
-                pilot.commit(|| {
-                    self.negatives.remove(key);
-                    self.store.insert(key.clone(), entry);
-                })
-            }
-            None => pilot.commit(|| {
-                self.store.remove(key);
-                if let Some(life) = self.negative_life(cap) {
-                    self.negatives
-                        .insert(key.clone(), Entry::new(None, life, None));
-                }
+    /// Keeps a value, or that there is none, in the local tier.
+    fn keeper(&self, write: &Write<V>) -> impl FnOnce(&K) {
+        let has_value = write.value.is_some();
+        let entry = match &write.value {
+            // Making an entry reads the clock.
+            Some(value) => self.store.keeps().then(|| {
+                let life = self.local_life(write.cap);
+                Entry::new(Some(Arc::clone(value)), life, write.etag.clone())
             }),
+            None => self
+                .negative_life(write.cap)
+                .map(|life| Entry::new(None, life, None)),
         };
+        move |key: &K| match (has_value, entry) {
+            (true, entry) => {
+                self.negatives.remove(key);
+                if let Some(entry) = entry {
+                    self.store.insert(key.clone(), entry);
+                }
+            }
+            (false, entry) => {
+                self.store.remove(key);
+                if let Some(entry) = entry {
+                    self.negatives.insert(key.clone(), entry);
+                }
+            }
+        }
+    }
+
+    fn count_kept(&self, kept: bool) {
         if !kept {
             self.counters.outdated.add(1);
         }
-        self.housekeeping();
-        kept
     }
 
     /// Serves something older from a lower tier, if the policy allows, and asks

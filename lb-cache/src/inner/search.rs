@@ -121,8 +121,7 @@ where
         } = search;
         match (found, load) {
             (Some(held), _) => {
-                let write = self.adopt(&pilot, &held);
-                pilot.land(Ok(held.value));
+                let write = self.adopt(pilot, held);
                 if let Some(write) = write.filter(|_| told.wants_fill()) {
                     tokio::spawn(fill(Arc::clone(self), told, write));
                 }

@@ -200,6 +200,11 @@ where
         }
     }
 
+    /// `false` if it forgets everything at once.
+    pub(crate) fn keeps(&self) -> bool {
+        !matches!(self, Self::None(_))
+    }
+
     #[inline]
     pub(crate) fn get(&self, key: &K) -> Option<Entry<V>> {
         engine!(self, engine => engine.get(key))
