@@ -133,6 +133,12 @@ impl Session {
         }
     }
 
+    /// The answer may have something to say; [`write`](Self::write) knows.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.issue || self.renew
+    }
+
     /// The request was bound to this endpoint when it came.
     pub(crate) fn holds(&self, endpoint: &Endpoint) -> bool {
         let binding = self.binding.as_ref();

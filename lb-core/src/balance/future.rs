@@ -17,6 +17,7 @@ use super::observe::Metrics;
 use super::search::{Next, Search, Unanswered};
 use super::service::Shared;
 use super::{BalanceBody, BalanceError};
+use crate::affinity::Session;
 use crate::clock;
 use crate::endpoint::{Answers as _, Outcome};
 use crate::pool::Lease;
@@ -31,7 +32,7 @@ pin_project! {
     {
         // The endpoint that was called.
         lease: Unanswered,
-        // Of requests that are bound, that are explained, or that had to look further.
+        // Of requests whose session has news, that are explained, or that had to look further.
         search: Option<Search<S>>,
         #[pin]
         state: State<B, S::Future>,
@@ -54,10 +55,14 @@ where
 {
     /// The way of most requests: the endpoint of this lease was called.
     #[inline]
-    pub(super) fn running(lease: Option<Lease>, answer: S::Future) -> Self {
+    pub(super) fn running(
+        lease: Option<Lease>,
+        search: Option<Search<S>>,
+        answer: S::Future,
+    ) -> Self {
         Self {
             lease: Unanswered(lease),
-            search: None,
+            search,
             state: State::Running { answer },
         }
     }
@@ -68,15 +73,16 @@ where
     S: Service<Request<B>> + Clone,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// A plain request that must look further; `begin` is what it found so far.
+    /// A request that must look further; `begin` is what it found so far.
     #[cold]
     #[inline(never)]
     pub(super) fn search(
         shared: &Arc<Shared<S>>,
+        session: Option<Session>,
         request: Request<B>,
         begin: impl FnOnce(&mut Search<S>) -> Result<Next, BalanceError>,
     ) -> Self {
-        let mut search = Search::new(Arc::clone(shared));
+        let mut search = Search::new(Arc::clone(shared), session);
         let next = begin(&mut search);
         Self::go_on(search, next, request)
     }

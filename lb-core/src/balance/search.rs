@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Search<S> {
     pub(super) shared: Arc<Shared<S>>,
     /// `None` if the pool binds nobody.
-    pub(super) session: Option<Session>,
+    session: Option<Session>,
     /// The chosen endpoint, until its service was called.
     pub(super) lease: Unanswered,
     /// Of that endpoint, until it was called.
@@ -58,10 +58,10 @@ pub(super) enum Next {
 }
 
 impl<S> Search<S> {
-    pub(super) fn new(shared: Arc<Shared<S>>) -> Self {
+    pub(super) fn new(shared: Arc<Shared<S>>, session: Option<Session>) -> Self {
         Self {
             shared,
-            session: None,
+            session,
             lease: Unanswered(None),
             service: None,
             rare: None,
@@ -137,11 +137,7 @@ impl<S> Search<S> {
         let pool = &self.shared.pool;
         let tried = self.rare.as_ref().map_or(&[][..], |rare| &rare.tried);
         let cx = pool.cx_now().tried(tried);
-        let lease = match &mut self.session {
-            None => pool.pick(&cx).map_err(NoLease::Nobody),
-            Some(session) => session.pick(self.shared.affinity.as_deref(), pool, &cx),
-        };
-        let lease = match lease {
+        let lease = match self.shared.pick(self.session.as_mut(), &cx) {
             Ok(lease) => lease,
             Err(why) => {
                 let now = cx.now();

@@ -23,7 +23,8 @@ use crate::clock;
 use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
 use crate::error::ConfigError;
 use crate::explain::Explanation;
-use crate::pool::Pool;
+use crate::pick::PickCx;
+use crate::pool::{Lease, Pool};
 
 /// Sends each request to the service of one endpoint; see the [module](super).
 ///
@@ -43,8 +44,6 @@ pub(super) struct Shared<S> {
     pub(super) ready_within: Duration,
     pub(super) attempts: u8,
     explain_key: Option<Arc<str>>,
-    /// Nothing is explained and nobody is bound.
-    is_plain: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> Balance<S> {
@@ -83,7 +82,6 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
         Self::from(Shared {
             services: Arc::new(Services::new(make)),
             metrics,
-            is_plain: pool.affinity().is_none(),
             affinity: pool.affinity().cloned().map(Arc::new),
             pool,
             ready_within: Duration::from_secs(1),
@@ -113,10 +111,7 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     #[must_use]
     pub fn explain(self, key: impl Into<Arc<str>>) -> Self {
         let key: Arc<str> = key.into();
-        self.with(|shared| {
-            shared.explain_key = (!key.is_empty()).then_some(key);
-            shared.is_plain &= shared.explain_key.is_none();
-        })
+        self.with(|shared| shared.explain_key = (!key.is_empty()).then_some(key))
     }
 
     /// The pool behind it.
@@ -149,31 +144,36 @@ where
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let shared = &self.shared;
-        if !shared.is_plain {
+        if shared.explain_key.is_some() {
             return shared.call_closely(request);
         }
+        let mut session = shared.session(&request);
         let cx = shared.pool.cx_now();
         // Moved once, to where it stays.
-        let picked = shared.pool.pick(&cx);
+        let picked = shared.pick(session.as_mut(), &cx);
         let lease = match &picked {
             Ok(lease) => lease,
             Err(why) => {
-                let (why, now) = (NoLease::Nobody(*why), cx.now());
-                return BalanceFuture::search(shared, request, |search| search.nobody(why, now));
+                let (why, now) = (*why, cx.now());
+                let begin = |search: &mut Search<S>| search.nobody(why, now);
+                return BalanceFuture::search(shared, session, request, begin);
             }
         };
         let services = &shared.services;
         let Some(mut service) = services.get(&mut self.kept, lease.endpoint(), &shared.pool) else {
             let begin = |search: &mut Search<S>| Ok(search.without_service(lease));
-            return BalanceFuture::search(shared, request, begin);
+            return BalanceFuture::search(shared, session, request, begin);
         };
         // A service that is not ready is asked again by the first poll, which can be woken.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
                 let answer = service.call(request);
-                BalanceFuture::running(picked.ok(), answer)
+                // Most sessions go on as they are, and their answers say nothing about them.
+                let news = session.filter(Session::has_news);
+                let search = news.map(|session| Search::new(Arc::clone(shared), Some(session)));
+                BalanceFuture::running(picked.ok(), search, answer)
             }
-            ready => BalanceFuture::search(shared, request, |search| {
+            ready => BalanceFuture::search(shared, session, request, |search| {
                 search.chosen(picked.ok(), service);
                 search.asked(ready)
             }),
@@ -182,32 +182,45 @@ where
 }
 
 impl<S> Shared<S> {
-    /// A request that may be bound or explained.
+    /// Whom the request is bound to; `None` if the pool binds nobody.
+    #[inline]
+    fn session<B>(&self, request: &Request<B>) -> Option<Session> {
+        let affinity = self.affinity.as_deref()?;
+        let peer = request.extensions().get::<PeerAddr>();
+        let asked = Asked {
+            uri: request.uri(),
+            headers: request.headers(),
+            peer: peer.map(|peer| peer.0.ip()),
+        };
+        Some(Session::read(Some(affinity), &asked, clock::unix_seconds))
+    }
+
+    /// An endpoint for a request, which has this session.
+    #[inline]
+    pub(super) fn pick(
+        &self,
+        session: Option<&mut Session>,
+        cx: &PickCx<'_>,
+    ) -> Result<Lease, NoLease> {
+        match session {
+            None => self.pool.pick(cx).map_err(NoLease::Nobody),
+            Some(session) => session.pick(self.affinity.as_deref(), &self.pool, cx),
+        }
+    }
+
+    /// A request that may be explained.
     fn call_closely<B>(self: &Arc<Self>, mut request: Request<B>) -> BalanceFuture<S, B>
     where
         S: Service<Request<B>> + Clone,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let mut search = Search::new(Arc::clone(self));
+        let mut search = Search::new(Arc::clone(self), self.session(&request));
         let key = self.explain_key.as_deref();
         if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
             search.explain(explanation);
         }
-        if let Some(affinity) = &self.affinity {
-            search.session = Some(session(affinity, &request));
-        }
         BalanceFuture::start(search, request)
     }
-}
-
-fn session<B>(affinity: &Affinity, request: &Request<B>) -> Session {
-    let peer = request.extensions().get::<PeerAddr>();
-    let asked = Asked {
-        uri: request.uri(),
-        headers: request.headers(),
-        peer: peer.map(|peer| peer.0.ip()),
-    };
-    Session::read(Some(affinity), &asked, clock::unix_seconds)
 }
 
 impl<S> From<Shared<S>> for Balance<S> {
@@ -238,7 +251,6 @@ impl<S> Clone for Shared<S> {
             ready_within: self.ready_within,
             attempts: self.attempts,
             explain_key: self.explain_key.clone(),
-            is_plain: self.is_plain,
         }
     }
 }
