@@ -37,6 +37,8 @@ fn what_cannot_be_believed_spoils_the_report() {
         ("TEXT ", ReportError::Malformed),
         ("TEXT cpu_utilization", ReportError::Malformed),
         ("TEXT =1", ReportError::Malformed),
+        ("TEXT named_metrics.=1", ReportError::Malformed),
+        ("TEXT utilization.=1", ReportError::Malformed),
         ("TEXT cpu_utilization=0.5,", ReportError::Malformed),
         ("TEXT cpu_utilization=0x10", ReportError::Malformed),
         ("TEXT cpu_utilization=NaN", ReportError::Range),
@@ -90,7 +92,8 @@ fn an_empty_report_is_not_written() {
         cpu_utilization: Some(f64::NAN),
         ..LoadReport::default()
     };
-    assert_eq!(nonsense.named_metric("a,b=1", 1.0).header_value(), None);
+    let nonsense = nonsense.named_metric("a,b=1", 1.0).named_metric("", 1.0);
+    assert_eq!(nonsense.header_value(), None);
 }
 
 prop_compose! {

@@ -166,6 +166,9 @@ impl Reading {
                 } else {
                     return Ok(());
                 };
+                if name.is_empty() {
+                    return Err(ReportError::Malformed);
+                }
                 return match map.insert(name.to_owned(), value) {
                     None => Ok(()),
                     Some(_) => Err(ReportError::Twice),
@@ -189,6 +192,9 @@ struct Writing {
 impl Writing {
     fn add(&mut self, prefix: &str, name: &str, value: f64) {
         let plain = |byte: u8| byte.is_ascii_graphic() && !b",=:".contains(&byte);
+        if name.is_empty() {
+            return;
+        }
         let name = format!("{prefix}{name}");
         let fits = self.count < MAX_FIGURES && name.len() <= MAX_NAME;
         if !fits || !name.bytes().all(plain) || !is_credible(&name, value) {
