@@ -19,8 +19,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::distribution::Distribution;
-use crate::spec::{MAX_INPUTS, SpecError};
+use montecarlo::distribution::Distribution;
+use montecarlo::spec::{MAX_INPUTS, SpecError};
 
 /// Longest row, in bytes.
 const MAX_ROW: usize = 1_024;

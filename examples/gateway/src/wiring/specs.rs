@@ -3,7 +3,7 @@
 //! A bad one is refused at the door, with the field and the hint of the simulation itself.
 
 use http::StatusCode;
-use simulation::spec::{Plan, Spec};
+use montecarlo::spec::{Plan, Spec};
 
 use crate::http::Problem;
 use crate::ledger::JobSpec;

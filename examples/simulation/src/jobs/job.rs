@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{JobId, Tenant};
 use crate::clock::now;
-use crate::engine::Control;
 use crate::progress::{Log, Outcome};
-use crate::spec::{Plan, Spec};
+use montecarlo::engine::Control;
+use montecarlo::spec::{Plan, Spec};
 
 /// One job of this instance.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! use simulation::engine::CpuEngine;
+//! use montecarlo::engine::CpuEngine;
 //! use simulation::jobs::{JobId, Jobs, Limits, Submitted};
 //!
 //! let jobs = Jobs::new(CpuEngine::new(1), Limits::default());
@@ -39,9 +39,9 @@ pub use id::JobId;
 pub use job::Job;
 pub use tenant::Tenant;
 
-use crate::engine::Engine;
 use crate::gpu::Gpus;
-use crate::spec::{Plan, Spec, SpecError};
+use montecarlo::engine::Engine;
+use montecarlo::spec::{Plan, Spec, SpecError};
 use table::{Place, Table};
 
 /// What an instance takes on.

@@ -7,10 +7,10 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Job, Shared};
-use crate::engine::EngineError;
 use crate::observe;
 use crate::progress::Outcome;
-use crate::summary::Summary;
+use montecarlo::engine::EngineError;
+use montecarlo::summary::Summary;
 
 /// How often a running job is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -1,7 +1,7 @@
 use super::*;
-use crate::engine::{Control, CpuEngine, EngineError};
 use crate::progress::Status;
-use crate::summary::Summary;
+use montecarlo::engine::{Control, CpuEngine, EngineError};
+use montecarlo::summary::Summary;
 
 /// An engine that works until it is cancelled.
 struct Endless;

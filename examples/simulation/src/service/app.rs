@@ -17,9 +17,9 @@ use tower_layer::Layer as _;
 use super::problem::Problem;
 use super::streams::Streams;
 use super::{direct, gpu, identity, progress, simulations, ticks};
-use crate::engine::CpuEngine;
 use crate::gpu::{Gpus, Share, TenantWeight};
 use crate::jobs::{Jobs, Limits};
+use montecarlo::engine::CpuEngine;
 
 /// How an instance is started.
 #[derive(Clone, Debug, clap::Args)]

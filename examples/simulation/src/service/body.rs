@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use crate::csv::Rows;
-use crate::spec::Spec;
+use montecarlo::spec::Spec;
 
 /// Largest body that is read.
 pub(super) const MAX_BYTES: usize = 64 * 1024;

@@ -18,9 +18,9 @@ use tokio::time::timeout;
 use super::App;
 use super::body;
 use super::problem::Problem;
-use crate::engine::{Control, CpuEngine, Engine as _, EngineError};
-use crate::spec::{Plan, SpecError};
-use crate::summary::Summary;
+use montecarlo::engine::{Control, CpuEngine, Engine as _, EngineError};
+use montecarlo::spec::{Plan, SpecError};
+use montecarlo::summary::Summary;
 
 /// Most iterations of a direct run.
 const MAX_ITERATIONS: u64 = 1_000_000;
@@ -92,7 +92,7 @@ pub(super) async fn simulate(
             Ok(Json(json!({ "instance": app.shared.id, "result": summary })).into_response())
         }
         Err(error @ EngineError::NonFinite { .. }) => {
-            let hint = crate::spec::NON_FINITE_HINT;
+            let hint = montecarlo::spec::NON_FINITE_HINT;
             Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 error.to_string(),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::jobs::SubmitError;
-use crate::spec::SpecError;
+use montecarlo::spec::SpecError;
 
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, Serialize)]

@@ -14,7 +14,7 @@
 //! No parameter may be larger than 1e100 in magnitude.
 //!
 //! ```
-//! use simulation::distribution::Distribution;
+//! use montecarlo::distribution::Distribution;
 //!
 //! let demand = Distribution::Normal { mean: 100.0, std_dev: 15.0 };
 //! assert_eq!(demand.quantile(0.5), 100.0);

@@ -5,7 +5,7 @@
 //! engine's answer depends on nothing else.
 //!
 //! ```
-//! use simulation::spec::{Plan, Spec};
+//! use montecarlo::spec::{Plan, Spec};
 //!
 //! let spec: Spec = serde_json::from_str(
 //!     r#"{"inputs": {"x": {"distribution": "uniform", "min": 0, "max": 1}},
@@ -172,7 +172,7 @@ impl Plan {
 }
 
 /// What to do about outputs that are not finite.
-pub(crate) const NON_FINITE_HINT: &str = "keep divisors away from zero and arguments of ln, sqrt and powers in their range, \
+pub const NON_FINITE_HINT: &str = "keep divisors away from zero and arguments of ln, sqrt and powers in their range, \
      for example x / max(y, 0.001); outputs beyond 1e140 count as infinite";
 
 fn error(field: &str, message: impl Into<String>, hint: &str) -> SpecError {

@@ -16,7 +16,7 @@
 //! * Memory: 8 KiB per doubling that occurs, at most 1.4 MiB.
 //!
 //! ```
-//! use simulation::sketch::Sketch;
+//! use montecarlo::sketch::Sketch;
 //!
 //! let mut sketch = Sketch::new(50.0, 10.0);
 //! (0..=100).for_each(|value| sketch.add(f64::from(value)));

@@ -10,7 +10,7 @@
 //! authors advise. It is fast and statistically sound; it is not for secrets.
 //!
 //! ```
-//! use simulation::rng::Stream;
+//! use montecarlo::rng::Stream;
 //!
 //! let (mut a, mut b) = (Stream::new(7, 0), Stream::new(7, 0));
 //! assert_eq!(a.unit(), b.unit());

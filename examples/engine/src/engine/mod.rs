@@ -9,8 +9,8 @@
 //! `spawn_blocking`.
 //!
 //! ```
-//! use simulation::engine::{Control, CpuEngine, Engine as _};
-//! use simulation::spec::{Plan, Spec};
+//! use montecarlo::engine::{Control, CpuEngine, Engine as _};
+//! use montecarlo::spec::{Plan, Spec};
 //!
 //! let spec: Spec = serde_json::from_str(
 //!     r#"{"inputs": {"x": {"distribution": "uniform", "min": 0, "max": 1}},

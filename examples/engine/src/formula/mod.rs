@@ -11,7 +11,7 @@
 //! refusal, so such formulas are refused with a request for parentheses.
 //!
 //! ```
-//! use simulation::formula::Formula;
+//! use montecarlo::formula::Formula;
 //!
 //! let profit = Formula::parse("price * volume - 2e3").unwrap();
 //! assert_eq!(profit.inputs(), ["price", "volume"]);
