@@ -210,13 +210,21 @@ function why(decision) {
   return decision.victims?.length ? `${reason} (leaving: ${decision.victims.join(", ")})` : reason;
 }
 
+/** When it was, as a link to the page that explains it step by step. */
+function explained(decision) {
+  const at = new Date(decision.at);
+  const link = el("a", { text: at.toLocaleTimeString([], { hour12: false }), title: "step by step" });
+  link.href = `/enterprise/scaling/auto-scaling?at=${at.getTime()}`;
+  return el("time", {}, link);
+}
+
 function scaling(now) {
   $("scaling-card").hidden = !now;
   if (!now) return;
   $("scaling-note").textContent = `${now.min} to ${now.max} instances, now ${now.current}`;
   keyed($("decisions"), [...now.decisions].reverse(), (d) => `${d.at}`, (d, old) => old ?? el("li",
     { cls: d.desired > d.current ? "up" : d.desired < d.current ? "down" : "" },
-    el("time", { text: new Date(d.at).toLocaleTimeString([], { hour12: false }) }),
+    explained(d),
     el("b", { text: `${d.current} → ${d.desired}` }),
     el("p", { text: why(d) })));
   if (!now.decisions.length) $("decisions").replaceChildren(el("li", { cls: "none", text: "none yet" }));

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use lb_core::client::TrustedProxies;
 use lb_core::limit::QuotaError;
 use simulation::gpu::TenantWeight;
 
@@ -31,6 +33,9 @@ pub struct DemoArgs {
     /// What one client may send.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Whose word about clients is taken.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Weight of a tenant in the turns for GPU slots, as in research=3; 1 for all others.
     #[arg(long = "tenant", value_name = "NAME=WEIGHT")]
     pub tenants: Vec<TenantWeight>,
@@ -73,6 +78,21 @@ impl LimitArgs {
     }
 }
 
+/// Whose word about clients is taken; by default nobody's.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TrustArgs {
+    /// Network of proxies in front, as in 10.0.0.0/8, whose x-forwarded-for and x-tenant are
+    /// believed. Default: nobody's are.
+    #[arg(long = "trusted-proxy", value_name = "NETWORK")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl From<TrustArgs> for TrustedProxies {
+    fn from(args: TrustArgs) -> Self {
+        Self::new(args.trusted_proxies)
+    }
+}
+
 /// What else this program can be.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -104,6 +124,9 @@ pub struct UpArgs {
     /// What one client may send.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Whose word about clients is taken.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 }
 
 /// One instance, and whether it ends with its parent.

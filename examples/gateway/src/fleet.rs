@@ -20,6 +20,7 @@ use futures_util::{FutureExt as _, Stream};
 use lb_autoscale::run::{AutoscalerHandle, Control};
 use lb_autoscale::{Autoscaler, Decision};
 use lb_core::affinity::Affinity;
+use lb_core::client::TrustedProxies;
 use lb_core::policy::LeastRequest;
 use lb_core::proxy::ReverseProxy;
 use lb_core::{EndpointId, EndpointSpec, Pool};
@@ -41,7 +42,9 @@ use crate::wiring::limits::{Limits, PerSecond};
 use crate::wiring::results::CachedResults;
 use crate::wiring::shutdown::SharedProcesses;
 use crate::wiring::weights::Weights;
-use crate::wiring::{SERVICE, drain, endpoints, gpu, health, keep, load, page, places, specs};
+use crate::wiring::{
+    SERVICE, drain, endpoints, gpu, health, keep, load, page, places, specs, tenants,
+};
 use crate::{clock, http, observe, server};
 
 /// Time for instances to drain and end when the gateway does.
@@ -58,6 +61,8 @@ pub struct Options {
     pub drain: bool,
     /// What one client may send.
     pub limits: PerSecond,
+    /// Whose word about clients is taken: their addresses, and their tenants.
+    pub trusted: TrustedProxies,
     /// Weights of tenants in the turns for GPU slots; whoever is not named weighs 1.
     pub tenants: Vec<TenantWeight>,
 }
@@ -98,7 +103,7 @@ impl Gateway {
         let registry_address = serve_registry(&registry, &stop_registry, &tasks).await?;
         let weights = Weights::default();
         let pool = pool(endpoints::sets(registry.watch(SERVICE), weights.clone()))?;
-        let limits = Limits::new(options.limits)?;
+        let limits = Limits::new(options.limits, options.trusted.clone())?;
         let (gpus, any_gpu) = gpu::look().await;
         let lifeline = Arc::new(Lifeline::new()?);
         let children = Children {
@@ -132,7 +137,10 @@ impl Gateway {
         let gateway = Self {
             address: listener.local_addr()?,
             // Limits and pages are chosen by path: none may be spelt in two ways.
-            proxy: pool.reverse_proxy().only_normal_paths(),
+            proxy: pool
+                .reverse_proxy()
+                .only_normal_paths()
+                .trust(options.trusted.clone()),
             pool,
             results,
             registry_address,
@@ -145,14 +153,20 @@ impl Gateway {
             tasks,
             lifeline,
         };
-        let app = gateway.app(&registry, weights, &limits);
+        let app = gateway.app(&registry, weights, &limits, &options.trusted);
         gateway
             .tasks
             .spawn(server::serve(listener, app, gateway.stop.clone()));
         Ok(gateway)
     }
 
-    fn app(&self, registry: &InProcess, weights: Weights, limits: &Limits) -> Router {
+    fn app(
+        &self,
+        registry: &InProcess,
+        weights: Weights,
+        limits: &Limits,
+        trusted: &TrustedProxies,
+    ) -> Router {
         let results = Arc::new(self.results.clone());
         let api = Api::new(self.jobs.clone(), Arc::new(specs::check), results);
         let board = Board::start(self.snapshots(registry));
@@ -165,7 +179,8 @@ impl Gateway {
             results: self.results.clone(),
             begun: clock::now(),
         };
-        let clients = limits.wrap(api.routes().fallback_service(self.proxy.clone()));
+        let clients = api.routes().fallback_service(self.proxy.clone());
+        let clients = limits.wrap(tenants::believe(clients, trusted));
         let operators = http::board(board).merge(scaling.routes());
         clients
             .merge(operators)

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use simulation::signal::asked_to_end;
 
 use crate::cli::{Cli, Command, DemoArgs, InstanceArgs, UpArgs};
 use crate::demo::{self, Programme};
@@ -33,11 +33,12 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
     if args.leave_with_parent {
         lifeline::leave_with_parent();
     }
-    let ended = stop_signal()?;
+    let ended = asked_to_end()?;
     let gateway = Gateway::start(Options {
         listen: args.listen,
         drain: !args.no_drain,
         limits: args.limits.per_second()?,
+        trusted: args.trust.into(),
         tenants: args.tenants,
     })
     .await?;
@@ -78,7 +79,7 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
-    let ended = stop_signal()?;
+    let ended = asked_to_end()?;
     let up = Up::start(args).await?;
     writeln!(
         std::io::stdout(),
@@ -97,18 +98,6 @@ async fn instance(args: InstanceArgs) -> anyhow::Result<ExitCode> {
     }
     simulation::service::run(args.simulation).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ready when somebody asks this process to end.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 fn announce(page: &str, registry: &str) -> anyhow::Result<()> {

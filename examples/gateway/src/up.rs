@@ -1,8 +1,8 @@
 //! `gateway up http://a http://b`: balancing, health and the page over given upstreams.
 //!
 //! Nothing to configure: the policy is least request, health is asked actively, who fails its
-//! requests is ejected for a while, clients have limits, HTTP and WebSocket go through, and the page is at `/` of an address of its own, so that no path of the
-//! upstreams is hidden.
+//! requests is ejected for a while, clients have limits, HTTP and WebSocket go through, and the page is at
+//! `/` of an address of its own, so that no path of the upstreams is hidden.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use lb_core::Pool;
+use lb_core::client::TrustedProxies;
 use lb_core::health::{HealthCheck, HttpProbe};
 use lb_core::outlier::OutlierDetection;
 use lb_core::proxy::ReverseProxy;
@@ -54,14 +55,15 @@ impl Up {
         let listener = TcpListener::bind(args.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
         let page = TcpListener::bind(SocketAddr::new(args.listen.ip(), 0)).await?;
+        let trusted = TrustedProxies::from(args.trust);
         let up = Self {
             address: listener.local_addr()?,
             page: page.local_addr()?,
-            proxy: pool.reverse_proxy(),
+            proxy: pool.reverse_proxy().trust(trusted.clone()),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let limits = Limits::new(args.limits.per_second()?)?;
+        let limits = Limits::new(args.limits.per_second()?, trusted)?;
         let app = limits.wrap(axum::Router::new().fallback_service(up.proxy.clone()));
         up.tasks
             .spawn(server::serve(listener, app, up.stop.clone()));

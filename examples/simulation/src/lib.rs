@@ -9,6 +9,7 @@
 //! | queue, watch and stop jobs            | [`jobs`]         | serve  |
 //! | know my GPUs and share them           | [`gpu`]          | edge   |
 //! | offer all that over HTTP              | [`service`]      | edge   |
+//! | hear that the process should end      | [`signal`]       | edge   |
 
 mod clock;
 pub mod csv;
@@ -17,3 +18,4 @@ pub mod jobs;
 pub mod observe;
 pub mod progress;
 pub mod service;
+pub mod signal;

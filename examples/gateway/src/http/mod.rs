@@ -13,7 +13,8 @@
 //! | `/enterprise/scaling/**` | the [`scaling`] API |
 //! | `GET /metrics` | for Prometheus |
 //!
-//! `x-tenant` names the tenant of a job; tenants share the slots of instances in fair turns.
+//! `x-tenant`, from a trusted proxy, names the tenant of a job or a direct run; tenants share the slots
+//! of instances in fair turns.
 //! A client that sends too much is told so with 429 and `Retry-After`.
 //!
 //! A refusal is a [`Problem`]: what is wrong, where, and what to do about it.

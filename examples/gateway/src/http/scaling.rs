@@ -7,6 +7,7 @@
 //! | `GET cache/stats` | hits, misses, loads |
 //! | `GET performance/summary` | totals and latencies in one object |
 //! | `GET health` | 200 if anybody can serve, else 503 |
+//! | `GET auto-scaling` | a page for people: the last decisions in words and pictures; below it lb-autoscale's `status`, `decisions`, `why`, `why.svg`, `record`, `spec`, `audit` |
 //! | `POST load-balancer/configure` | `{"policy": {"policy": "round_robin"}, "weights": {"sim-0": 3}, "draining": {"sim-1": true}, "limits": {"requests_per_second": 10}}` |
 //! | `POST auto-scaling/configure` | `{"min_replicas": 3, "max_replicas": 5}`, or a whole `{"spec": {…}}` |
 //! | `POST cache/clear` | empties the cache |
@@ -27,8 +28,9 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, get_service, post};
 use http::{Method, StatusCode, header};
+use lb_autoscale::admin::Admin;
 use lb_autoscale::run::Control;
 use lb_core::Pool;
 use lb_core::proxy::PeerAddr;
@@ -61,6 +63,7 @@ pub struct Scaling {
 impl Scaling {
     /// The routes.
     pub fn routes(self) -> Router {
+        let explained = Admin::new(self.control.clone());
         let routes = Router::new()
             .route("/load-balancer/status", get(views::balancer))
             .route("/load-balancer/configure", post(changes::balancer))
@@ -68,6 +71,8 @@ impl Scaling {
             .route("/cache/stats", get(views::cache))
             .route("/cache/clear", post(changes::clear_cache))
             .route("/auto-scaling/configure", post(changes::autoscaler))
+            // To be read only: what may be changed is checked by the routes beside it.
+            .nest_service("/auto-scaling", get_service(explained))
             .route("/performance/summary", get(views::summary))
             .route("/health", get(views::health))
             .fallback(Problem::no_such_scaling_path)

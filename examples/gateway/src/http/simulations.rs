@@ -54,8 +54,8 @@ pub(super) async fn submit(
     Ok((status, [(header::LOCATION, progress)], Json(view)).into_response())
 }
 
-/// On whose behalf, by the header `x-tenant`. This gateway believes what it says: put whoever
-/// knows better in front of it.
+/// On whose behalf, by the header `x-tenant`. From clients it does not get this far, see
+/// [`tenants`](crate::wiring::tenants).
 fn tenant(headers: &HeaderMap) -> Result<Tenant, Problem> {
     let Some(name) = headers.get(TENANT) else {
         return Ok(Tenant::default());

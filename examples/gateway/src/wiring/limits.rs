@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use http::{Method, header, request::Parts};
+use lb_core::client::{PeerAddr, TrustedProxies};
 use lb_core::limit::{Client, Quota, QuotaError, RateLimitLayer, RateLimiter};
-use lb_core::proxy::PeerAddr;
 
 /// A body from this size on is an upload; so is one of unknown size.
 const UPLOAD_BYTES: u64 = 64 * 1024;
@@ -17,6 +17,7 @@ const UPLOAD_BYTES: u64 = 64 * 1024;
 pub struct Limits {
     requests: RateLimiter<Client>,
     uploads: RateLimiter<Client>,
+    trusted: TrustedProxies,
 }
 
 /// Limits per client and second, and as many at once.
@@ -54,13 +55,16 @@ impl PerSecond {
 }
 
 impl Limits {
+    /// A client is the address of its connection, or the one that a `trusted` proxy names.
+    ///
     /// # Errors
     ///
     /// Never: each [`PerSecond`] was checked.
-    pub fn new(limits: PerSecond) -> Result<Self, QuotaError> {
+    pub fn new(limits: PerSecond, trusted: TrustedProxies) -> Result<Self, QuotaError> {
         Ok(Self {
             requests: RateLimiter::new(limits.requests)?,
             uploads: RateLimiter::new(limits.uploads)?,
+            trusted,
         })
     }
 
@@ -92,17 +96,23 @@ impl Limits {
 
     /// Limits the clients of these routes.
     pub fn wrap(&self, routes: Router) -> Router {
-        let uploads = |head: &Parts| client(head).filter(|_| is_upload(head));
+        let [trusted, of_uploads] = [(); 2].map(|()| self.trusted.clone());
+        let requests = move |head: &Parts| client(&trusted, head);
+        let uploads = move |head: &Parts| client(&of_uploads, head).filter(|_| is_upload(head));
         routes
             .layer(RateLimitLayer::with_limiter(self.uploads.clone(), uploads))
-            .layer(RateLimitLayer::with_limiter(self.requests.clone(), client))
+            .layer(RateLimitLayer::with_limiter(
+                self.requests.clone(),
+                requests,
+            ))
     }
 }
 
-/// By the address of the connection: what a request says of itself proves nothing.
-fn client(head: &Parts) -> Option<Client> {
-    let peer = head.extensions.get::<PeerAddr>()?;
-    Some(Client::from(peer.0.ip()))
+/// By the address of the connection: what a request says of itself proves nothing, unless it is a
+/// trusted proxy that says it.
+fn client(trusted: &TrustedProxies, head: &Parts) -> Option<Client> {
+    let peer = head.extensions.get::<PeerAddr>()?.0.ip();
+    Some(Client::from(trusted.client(peer, &head.headers)))
 }
 
 fn is_upload(head: &Parts) -> bool {
@@ -130,8 +140,14 @@ mod tests {
     }
 
     async fn send(routes: &Router, ip: [u8; 4], length: u64) -> Response<Body> {
+        send_for(routes, ip, "198.51.100.9", length).await
+    }
+
+    /// A request that says it comes from `client`.
+    async fn send_for(routes: &Router, ip: [u8; 4], client: &str, length: u64) -> Response<Body> {
         let mut request = Request::post("/")
             .header("content-length", length)
+            .header("x-forwarded-for", client)
             .body(Body::empty())
             .unwrap();
         let peer = PeerAddr((ip, 50_000).into());
@@ -141,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_client_has_its_own_share_and_is_told_when_to_come_back() {
-        let all = Limits::new(limits(2, 1)).unwrap();
+        let all = Limits::new(limits(2, 1), TrustedProxies::default()).unwrap();
         let routes = all.wrap(Router::new().fallback(|| async { "here" }));
         let (one, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
         for (client, status) in [(one, 200), (one, 200), (one, 429), (other, 200)] {
@@ -152,8 +168,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn clients_behind_a_trusted_proxy_are_told_apart_and_no_others() {
+        let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+        let all = Limits::new(limits(1, 1), proxies).unwrap();
+        let routes = all.wrap(Router::new().fallback(|| async { "here" }));
+        let (proxy, stranger) = ([10, 0, 0, 1], [192, 0, 2, 1]);
+        for (peer, client, status) in [
+            (proxy, "198.51.100.1", 200),
+            (proxy, "198.51.100.2", 200),
+            (proxy, "198.51.100.1", 429),
+            (stranger, "198.51.100.3", 200),
+            (stranger, "198.51.100.4", 429),
+        ] {
+            let answer = send_for(&routes, peer, client, 0).await;
+            assert_eq!(answer.status().as_u16(), status, "{peer:?} {client}");
+        }
+    }
+
+    #[tokio::test]
     async fn uploads_have_a_limit_of_their_own_that_can_be_changed() {
-        let all = Limits::new(limits(100, 1)).unwrap();
+        let all = Limits::new(limits(100, 1), TrustedProxies::default()).unwrap();
         let routes = all.wrap(Router::new().fallback(|| async { "here" }));
         let client = [192, 0, 2, 1];
         for (length, status) in [(1 << 20, 200), (1 << 20, 429), (10, 200)] {

@@ -16,6 +16,7 @@
 //! | GPU probe -> status, and GPU load -> autoscaler | [`gpu`] |
 //! | instances' health and reports -> balancer | [`health`] |
 //! | clients -> limits | [`limits`] |
+//! | trusted proxies -> tenants | [`tenants`] |
 //! | everything -> the page | [`page`] |
 
 pub mod children;
@@ -31,6 +32,7 @@ pub mod places;
 pub mod results;
 pub mod shutdown;
 pub mod specs;
+pub mod tenants;
 pub mod weights;
 
 /// The name under which instances register.

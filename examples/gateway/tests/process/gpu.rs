@@ -44,7 +44,10 @@ impl Machine {
             ("FAKE_NVML_SCRIPT", self.script().into()),
         ];
         env.extend(more.iter().map(|(name, value)| (*name, value.into())));
-        let gateway = Process::start_with(&["--quiet", "--listen", "127.0.0.1:0"], &env, 2);
+        // These tests speak for tenants, as whoever authenticates them would.
+        let trusted = ["--trusted-proxy", "127.0.0.0/8"];
+        let arguments = [&["--quiet", "--listen", "127.0.0.1:0"][..], &trusted].concat();
+        let gateway = Process::start_with(&arguments, &env, 2);
         gateway.instances(3).await;
         let three = json!({ "min_replicas": 3, "max_replicas": 3 });
         change(&gateway, "auto-scaling", &three).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Process, until_async};
+use crate::support::{Process, send, until_async};
 
 #[tokio::test]
 async fn one_request_too_many_is_answered_429_and_the_limit_can_be_lifted() {
@@ -74,4 +74,50 @@ async fn every_crate_explains_its_metrics() {
             "{base} is not explained"
         );
     }
+}
+
+/// Tenants that instances have heard of, after a direct run and a job on behalf of `research`.
+async fn tenants_heard(more: &[&str]) -> Vec<String> {
+    let arguments = [&["--quiet", "--listen", "127.0.0.1:0"][..], more].concat();
+    let gateway = Process::start(&arguments, 2);
+    gateway.instances(3).await;
+    let spec = json!({
+        "inputs": { "x": { "distribution": "normal", "mean": 0, "std_dev": 1 } },
+        "formula": "x", "iterations": 1_000, "seed": 1,
+    });
+    let mut heard = Vec::new();
+    for (method, path) in [("POST", "/simulate"), ("PUT", "/simulations/a")] {
+        let headers = [("x-tenant", "research")];
+        let sent = gateway.send_with(method, path, &headers, spec.to_string());
+        assert!(sent.await.status().is_success(), "{path}");
+    }
+    until_async("the job has ended", async || {
+        let view = gateway.get("/simulations/a").await;
+        (view["status"] == "finished").then_some(())
+    })
+    .await;
+    let status = gateway.get("/status").await;
+    for endpoint in status["pool"]["endpoints"].as_array().expect("endpoints") {
+        let uri = endpoint["uri"].as_str().expect("a URI");
+        let authority = uri.trim_start_matches("http://").trim_end_matches('/');
+        let turns = send(authority, "GET", "/gpu/turns", "")
+            .await
+            .expect("turns");
+        let turns: Vec<serde_json::Value> = serde_json::from_slice(turns.body()).expect("a list");
+        heard.extend(
+            turns
+                .iter()
+                .filter_map(|one| Some(one["tenant"].as_str()?.to_owned())),
+        );
+    }
+    heard.sort();
+    heard.dedup();
+    heard
+}
+
+#[tokio::test]
+async fn a_tenant_counts_only_if_a_trusted_proxy_names_it() {
+    assert_eq!(tenants_heard(&[]).await, ["anonymous"]);
+    let trusted = ["--trusted-proxy", "127.0.0.1/32"];
+    assert_eq!(tenants_heard(&trusted).await, ["research"]);
 }

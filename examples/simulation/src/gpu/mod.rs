@@ -6,18 +6,18 @@
 //! |---|---|---|
 //! | [`Gpus::signal`] | readiness | an instance whose GPUs are lost is not ready, and gets no traffic |
 //! | [`Gpus::load`] | the load report | a policy by resources sees how busy they are |
-//! | [`Gpus::turn`] | the jobs | tenants get their slots in fair turns; a turn ends when its device is lost |
+//! | [`Gpus::turn`] | all that computes | tenants get their slots in fair turns; a turn ends when its device is lost |
 //!
 //! A machine without a GPU is a normal machine: ready, without GPU figures in its reports, and
 //! with the same fair turns on its processor. Devices that appear after the start are not used.
 //!
 //! ```
-//! use simulation::gpu::Gpus;
+//! use simulation::gpu::{Gpus, Work};
 //! use simulation::jobs::Tenant;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let gpus = Gpus::none(1);
-//! let turn = gpus.turn(&Tenant::default()).await.expect("nothing is broken here");
+//! let turn = gpus.turn(&Tenant::default(), Work::Job).await.expect("nothing is broken here");
 //! assert_eq!(turn.device().as_str(), "cpu");
 //! assert!(gpus.signal().fit && gpus.load().gpu.is_none());
 //! # }
@@ -28,7 +28,7 @@ mod weight;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_gpu::fair::{Demand, FairShare, InvalidConfig, Permit};
+use lb_gpu::fair::{Demand, FairShare, InvalidConfig, Permit, Refused};
 use lb_gpu::load::{HealthSignal, LoadReport};
 use lb_gpu::probe::AbsentReason;
 use lb_gpu::reading::DeviceId;
@@ -63,10 +63,32 @@ struct Watching {
 pub struct Share {
     /// Only the GPU at this position, counted round where there are fewer. Default: all.
     pub only: Option<usize>,
-    /// Jobs that run at the same time, over all devices; at least one for each. Default: 0.
+    /// Jobs and direct runs that run at the same time, over all devices; at least one for each.
+    /// Default: 0.
     pub slots: u32,
     /// Weights of tenants; whoever is not named weighs 1. Default: nobody is named.
     pub tenants: Vec<TenantWeight>,
+}
+
+/// What a turn is for. It orders the turns of one tenant; between tenants it makes no difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A job, in the order of arrival.
+    Job,
+    /// A direct run: small, and somebody holds the line. Goes before the tenant's waiting jobs.
+    Direct,
+}
+
+/// Why there is no turn.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoTurn {
+    /// No device of this instance can work.
+    #[error("the GPUs of this instance are lost")]
+    Lost,
+    /// Too many wait already.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 impl Gpus {
@@ -133,13 +155,20 @@ impl Gpus {
         &self.turns
     }
 
-    /// Waits for the turn of `tenant`; `None` if the devices are lost, or there are too many
-    /// tenants at once. Dropping the permit ends the turn.
-    pub async fn turn(&self, tenant: &Tenant) -> Option<Permit> {
+    /// Waits for the turn of `tenant`. Dropping the permit ends the turn.
+    ///
+    /// # Errors
+    ///
+    /// [`NoTurn`] if the devices are lost, now or while it waits, or too many wait.
+    pub async fn turn(&self, tenant: &Tenant, work: Work) -> Result<Permit, NoTurn> {
+        let demand = Demand::slots(1).priority(match work {
+            Work::Job => 0,
+            Work::Direct => 1,
+        });
         tokio::select! {
             biased;
-            () = self.unfit() => None,
-            permit = self.turns.acquire(tenant.as_str(), Demand::slots(1)) => permit.ok(),
+            () = self.unfit() => Err(NoTurn::Lost),
+            permit = self.turns.acquire(tenant.as_str(), demand) => Ok(permit?),
         }
     }
 

@@ -42,13 +42,13 @@ async fn an_instance_reports_its_own_gpu_and_no_other() {
 #[tokio::test]
 async fn the_loss_of_its_gpu_ends_a_turn_and_the_waiting_for_one() {
     let (instance, gpus) = second_of_two().await;
-    let running = instance.turn(&tenant("a")).await.unwrap();
+    let running = instance.turn(&tenant("a"), Work::Job).await.unwrap();
     assert_eq!(running.device().as_str(), "GPU-B");
     let (next, other) = (tenant("a"), instance.clone());
-    let waiting = tokio::spawn(async move { other.turn(&next).await.is_none() });
+    let waiting = tokio::spawn(async move { other.turn(&next, Work::Job).await.unwrap_err() });
     gpus.update(|devices| devices.retain(|device| device.id.as_str() != "GPU-B"));
     soon(running.revoked()).await;
-    assert!(soon(waiting).await.unwrap(), "nothing to wait for");
+    assert_eq!(soon(waiting).await.unwrap(), NoTurn::Lost);
     assert!(!instance.signal().fit);
 }
 
@@ -66,12 +66,12 @@ async fn the_loss_of_a_gpu_that_others_use_changes_nothing() {
 async fn a_tenant_that_comes_late_does_not_wait_behind_the_whole_queue() {
     let instance = Gpus::none(1);
     let (crowd, late) = (tenant("crowd"), tenant("late"));
-    let running = instance.turn(&crowd).await.unwrap();
+    let running = instance.turn(&crowd, Work::Job).await.unwrap();
     let (order, mut ended) = tokio::sync::mpsc::unbounded_channel();
     let queue = |tenant: Tenant| {
         let (instance, order) = (instance.clone(), order.clone());
         async move {
-            let turn = instance.turn(&tenant).await;
+            let turn = instance.turn(&tenant, Work::Job).await;
             order.send(tenant).unwrap();
             tokio::time::sleep(Duration::from_millis(300)).await;
             drop(turn);
@@ -89,4 +89,26 @@ async fn a_tenant_that_comes_late_does_not_wait_behind_the_whole_queue() {
         before_late += 1;
     }
     assert!(before_late <= 1, "{before_late} of the crowd went first");
+}
+
+#[tokio::test]
+async fn a_direct_run_goes_before_the_jobs_of_its_own_tenant_and_of_no_other() {
+    let instance = Gpus::none(1);
+    let running = instance.turn(&tenant("other"), Work::Job).await.unwrap();
+    let (order, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    for (name, work) in [("b", Work::Job), ("a", Work::Job), ("a", Work::Direct)] {
+        let (instance, order) = (instance.clone(), order.clone());
+        let waiting = instance.turns().counts().0 + 1;
+        let turns = instance.turns().clone();
+        tokio::spawn(async move {
+            let _turn = instance.turn(&tenant(name), work).await.unwrap();
+            order.send((name, work)).unwrap();
+        });
+        while turns.counts().0 < waiting {
+            tokio::task::yield_now().await;
+        }
+    }
+    drop(running);
+    let order = [soon(ended.recv()).await, soon(ended.recv()).await];
+    assert_eq!(order, [Some(("b", Work::Job)), Some(("a", Work::Direct))]);
 }

@@ -7,6 +7,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Job, Shared};
+use crate::gpu::Work;
 use crate::observe;
 use crate::progress::Outcome;
 use montecarlo::engine::EngineError;
@@ -28,10 +29,10 @@ async fn run(shared: &Shared, job: &Arc<Job>) -> Outcome {
     let turn = tokio::select! {
         biased;
         () = job.cancelled() => return Outcome::Cancelled,
-        turn = shared.gpus.turn(job.tenant()) => turn,
+        turn = shared.gpus.turn(job.tenant(), Work::Job) => turn,
     };
     // Without its GPU this instance gives the job up; another one may take it.
-    let Some(turn) = turn else {
+    let Ok(turn) = turn else {
         return Outcome::Cancelled;
     };
     job.start();

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -18,6 +17,9 @@ use tokio::time::timeout;
 use super::App;
 use super::body;
 use super::problem::Problem;
+use super::simulations::tenant;
+use crate::gpu::{NoTurn, Work};
+use crate::jobs::Tenant;
 use montecarlo::engine::{Control, CpuEngine, Engine as _, EngineError};
 use montecarlo::spec::{Plan, SpecError};
 use montecarlo::summary::Summary;
@@ -29,11 +31,10 @@ const MAX_WAITING: usize = 64;
 /// Longest time from the request to its answer.
 const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// Admission of direct runs: so many at once, so many more in the queue.
+/// Admission of direct runs: so many at a time, with those that wait for their turn.
 #[derive(Debug)]
 pub(super) struct Direct {
     room: Arc<Semaphore>,
-    turns: Arc<Semaphore>,
     admitted: usize,
 }
 
@@ -42,7 +43,6 @@ impl Direct {
         let admitted = running + MAX_WAITING;
         Self {
             room: Arc::new(Semaphore::new(admitted)),
-            turns: Arc::new(Semaphore::new(running)),
             admitted,
         }
     }
@@ -69,44 +69,24 @@ pub(super) async fn simulate(
     let _room = Arc::clone(&direct.room)
         .try_acquire_owned()
         .map_err(|_| Problem::busy(format!("{MAX_WAITING} direct runs are waiting")))?;
+    let tenant = tenant(request.headers())?;
     let spec = body::spec(request).await?;
     if spec.iterations > MAX_ITERATIONS {
         return Err(too_many(spec.iterations).into());
     }
-    let plan = Plan::new(&spec)?;
-    let turns = Arc::clone(&direct.turns);
-    let run = async move {
-        let Ok(_turn) = turns.acquire_owned().await else {
-            return Err(EngineError::Cancelled);
-        };
-        compute(plan).await
-    };
-    let result = timeout(MAX_TIME, run).await.map_err(|_| {
-        Problem::busy(format!(
-            "the run was not done within {} s",
-            MAX_TIME.as_secs()
-        ))
-    })?;
-    match result {
-        Ok(summary) => {
-            Ok(Json(json!({ "instance": app.shared.id, "result": summary })).into_response())
-        }
-        Err(error @ EngineError::NonFinite { .. }) => {
-            let hint = montecarlo::spec::NON_FINITE_HINT;
-            Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                error.to_string(),
-                hint,
-            ))
-        }
-        Err(error) => {
-            let hint = "submit it again";
-            Err(Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                error.to_string(),
-                hint,
-            ))
-        }
+    let run = in_turn(&app, &tenant, Plan::new(&spec)?);
+    let late = |_| Problem::busy(format!("no result within {} s", MAX_TIME.as_secs()));
+    let summary = timeout(MAX_TIME, run).await.map_err(late)??;
+    Ok(Json(json!({ "instance": app.shared.id, "result": summary })).into_response())
+}
+
+/// In the same fair turns as jobs. Its end, however it comes, ends the turn.
+async fn in_turn(app: &App, tenant: &Tenant, plan: Plan) -> Result<Summary, Problem> {
+    let turn = app.shared.gpus.turn(tenant, Work::Direct).await?;
+    tokio::select! {
+        biased;
+        () = turn.revoked() => Err(NoTurn::Lost.into()),
+        summary = compute(plan) => Ok(summary?),
     }
 }
 

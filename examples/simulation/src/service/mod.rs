@@ -13,7 +13,7 @@
 //! | `GET /metrics`                        | for Prometheus                                  |
 //! | `GET /health` `/health/detailed` `/ready` `/startup` | for probes (added by [`run`])    |
 //!
-//! `x-tenant` names the tenant of a job; between tenants there are fair turns ([`gpu`](crate::gpu)).
+//! `x-tenant` names the tenant of a job or a direct run; between tenants there are fair turns ([`gpu`](crate::gpu)).
 //! Every answer carries a load report. A specification is JSON, or `text/csv` with one input a row ([`csv`](crate::csv))
 //! and `?formula=…&iterations=…&seed=…`. Refusals are JSON: `error` says what is wrong, `field` where, `hint` what to
 //! do about it. Bodies are limited to 64 KiB and ten seconds.

@@ -7,8 +7,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::gpu::NoTurn;
 use crate::jobs::SubmitError;
-use montecarlo::spec::SpecError;
+use montecarlo::engine::EngineError;
+use montecarlo::spec::{NON_FINITE_HINT, SpecError};
 
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +51,11 @@ impl Problem {
     pub(super) fn busy(error: impl Into<String>) -> Self {
         let hint = "try again after the time in Retry-After";
         Self::new(StatusCode::TOO_MANY_REQUESTS, error, hint).retry_after(1)
+    }
+
+    fn elsewhere(error: impl Into<String>) -> Self {
+        let hint = "submit it to another instance";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error, hint).retry_after(1)
     }
 
     pub(super) fn unknown_job() -> Self {
@@ -102,11 +109,27 @@ impl From<SubmitError> for Problem {
                 ..Self::new(StatusCode::CONFLICT, error.to_string(), "choose another id")
             },
             SubmitError::Full { .. } => Self::busy(error.to_string()),
-            SubmitError::Draining | SubmitError::Unfit => {
-                let hint = "submit it to another instance";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), hint).retry_after(1)
-            }
+            SubmitError::Draining | SubmitError::Unfit => Self::elsewhere(error.to_string()),
         }
+    }
+}
+
+impl From<NoTurn> for Problem {
+    fn from(error: NoTurn) -> Self {
+        match error {
+            NoTurn::Lost => Self::elsewhere(error.to_string()),
+            NoTurn::Refused(_) => Self::busy(error.to_string()),
+        }
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        let (status, hint) = match error {
+            EngineError::NonFinite { .. } => (StatusCode::UNPROCESSABLE_ENTITY, NON_FINITE_HINT),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "submit it again"),
+        };
+        Self::new(status, error.to_string(), hint)
     }
 }
 

@@ -11,11 +11,11 @@ use lb_gpu::{NvmlProbe, Sampler};
 use lb_registry::{Consul, HealthRoutes, InProcess, Membership};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, Args};
 use crate::gpu::Gpus;
 use crate::observe;
+use crate::signal::asked_to_end;
 
 /// The name under which instances register.
 pub const SERVICE: &str = "simulation";
@@ -49,7 +49,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let app = App::on(gpus, &args, metrics);
     let membership = membership(&app, address);
     // Before anybody knows the address: a signal from now on drains.
-    let asked = not_ready_any_more(asked_to_leave()?, app.shared.health.clone());
+    let asked = not_ready_any_more(asked_to_end()?, app.shared.health.clone());
     app.shared.health.set_started();
     announce(address)?;
     let router = app.router();
@@ -91,18 +91,6 @@ fn membership(app: &App, address: SocketAddr) -> Membership {
             let app = draining.clone();
             async move { app.drain().await }
         })
-}
-
-/// Completes at SIGTERM or SIGINT.
-fn asked_to_leave() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 /// Readiness falls first of all.

@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::jobs::{Job, JobId, Submitted, Tenant};
 use crate::progress::Message;
 
-/// Names the tenant of a job.
+/// Names the tenant of a job or a direct run.
 pub const TENANT: HeaderName = HeaderName::from_static("x-tenant");
 
 pub(super) type IdInPath = Result<Path<String>, PathRejection>;
@@ -67,7 +67,7 @@ pub(super) fn find(app: &App, id: IdInPath) -> Result<Arc<Job>, Problem> {
 }
 
 /// On whose behalf, as far as it is said. Who may say it is decided in front of this instance.
-fn tenant(headers: &HeaderMap) -> Result<Tenant, Problem> {
+pub(super) fn tenant(headers: &HeaderMap) -> Result<Tenant, Problem> {
     let Some(name) = headers.get(TENANT) else {
         return Ok(Tenant::default());
     };

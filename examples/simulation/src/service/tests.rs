@@ -5,11 +5,15 @@ use axum::http::{Method, Request, StatusCode};
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use lb_core::report::LoadReport;
+use lb_gpu::reading::DeviceReading;
+use lb_gpu::{FakeProbe, Sampler};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tower::ServiceExt as _;
 
 use super::{App, Args};
+use crate::gpu::{Gpus, Share, Work};
+use crate::jobs::Tenant;
 
 fn app() -> App {
     App::new(&Args {
@@ -396,4 +400,72 @@ async fn a_table_of_inputs_is_the_same_as_json() {
         let response = app.router().oneshot(csv(query, table)).await.unwrap();
         assert_eq!(response.status(), status, "{query} {table}");
     }
+}
+
+/// A direct run on behalf of `tenant`, sent and on its way.
+fn direct(app: &App, tenant: &str) -> tokio::task::JoinHandle<StatusCode> {
+    let request = Request::post("/simulate")
+        .header("x-tenant", tenant)
+        .body(Body::from(spec(1_000, 1).to_string()))
+        .unwrap();
+    let answer = app.router().oneshot(request);
+    tokio::spawn(async move { answer.await.unwrap().status() })
+}
+
+/// An instance where one thing runs at a time, and something runs.
+async fn busy(gpus: Gpus) -> (App, lb_gpu::fair::Permit) {
+    let running = gpus.turn(&Tenant::default(), Work::Job).await.unwrap();
+    (App::on(gpus, &Args::default(), None), running)
+}
+
+async fn until_one_waits(app: &App) {
+    while app.shared.gpus.turns().counts().0 == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_direct_run_waits_for_the_turn_of_its_tenant() {
+    let (app, running) = busy(Gpus::none(1)).await;
+    let waiting = direct(&app, "research");
+    until_one_waits(&app).await;
+    let why = app.shared.gpus.turns().explain("research");
+    assert_eq!(why.expect("it waits in its tenant's name").waiting, 1);
+    assert!(!waiting.is_finished() && app.active_work() == 1);
+    drop(running);
+    assert_eq!(waiting.await.unwrap(), StatusCode::OK);
+    assert_eq!(app.active_work(), 0);
+
+    // Control: with a second slot it does not wait for whoever has the first.
+    let (app, running) = busy(Gpus::none(2)).await;
+    assert_eq!(direct(&app, "research").await.unwrap(), StatusCode::OK);
+    drop(running);
+    let nobody = direct(&app, "no tenant at all").await.unwrap();
+    assert_eq!(nobody, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_direct_run_whose_client_leaves_gives_its_place_up() {
+    let (app, _running) = busy(Gpus::none(1)).await;
+    let waiting = direct(&app, "research");
+    until_one_waits(&app).await;
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    assert_eq!(app.shared.gpus.turns().counts().0, 0);
+    assert_eq!(app.active_work(), 0);
+}
+
+#[tokio::test]
+async fn a_direct_run_is_sent_elsewhere_when_the_gpu_is_lost() {
+    let (probe, devices) = FakeProbe::with_devices([DeviceReading::new("GPU-A")]);
+    let share = Share {
+        slots: 1,
+        ..Share::default()
+    };
+    let gpus = Gpus::watch(Sampler::start(probe), &share).await.unwrap();
+    let (app, _running) = busy(gpus).await;
+    let waiting = direct(&app, "research");
+    until_one_waits(&app).await;
+    devices.update(Vec::clear);
+    assert_eq!(waiting.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
 }

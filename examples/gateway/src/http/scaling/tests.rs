@@ -8,6 +8,7 @@ use lb_autoscale::Autoscaler;
 use lb_autoscale::actuator::DryRun;
 use lb_autoscale::run::AutoscalerHandle;
 use lb_core::EndpointId;
+use lb_core::client::TrustedProxies;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -28,7 +29,7 @@ fn api() -> (Router, Scaling, AutoscalerHandle) {
     let scaling = Scaling {
         pool,
         weights: Weights::default(),
-        limits: Limits::new(PerSecond::new(100, 10).unwrap()).unwrap(),
+        limits: Limits::new(PerSecond::new(100, 10).unwrap(), TrustedProxies::default()).unwrap(),
         registry: InProcess::default(),
         control: autoscaler.control(),
         results: CachedResults::new(ledger).unwrap(),
@@ -159,4 +160,38 @@ async fn clearing_the_cache_empties_it() {
     let (status, _) = ask(&api, HERE, "POST", "cache/clear", json!({})).await;
     assert_eq!(status, StatusCode::OK);
     assert!(scaling.results.cache.get_if_local(&"{}".into()).is_none());
+}
+
+#[tokio::test]
+async fn every_decision_is_explained_to_people_and_nothing_can_be_changed_there() {
+    let (api, scaling, autoscaler) = api();
+    autoscaler.next_decision().await;
+    let page = |path: &str| {
+        let mut request = Request::get(format!("/enterprise/scaling/{path}"))
+            .body(Body::empty())
+            .unwrap();
+        let peer = PeerAddr(HERE.parse().unwrap());
+        request.extensions_mut().insert(peer);
+        let answer = api.clone().oneshot(request);
+        async {
+            let body = answer.await.unwrap().into_body().collect().await;
+            String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap()
+        }
+    };
+    let at = scaling.control.latest().unwrap().at.millis();
+    for path in ["auto-scaling", &format!("auto-scaling?at={at}")] {
+        let html = page(path).await;
+        assert!(html.contains("Step by step"), "{path}: {html}");
+    }
+    assert!(page("auto-scaling/why").await.starts_with("stays at 3"));
+    let spec = serde_json::to_value(scaling.control.spec()).unwrap();
+    for method in ["PUT", "POST", "DELETE"] {
+        for path in ["auto-scaling/spec", "auto-scaling/override"] {
+            let (status, _) = ask(&api, HERE, method, path, spec.clone()).await;
+            assert!(status.is_client_error(), "{method} {path}: {status}");
+        }
+    }
+    assert_eq!(scaling.control.audit().len(), 0);
+    let (status, _) = ask(&api, "10.0.0.7:50000", "GET", "auto-scaling", json!({})).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
 }
