@@ -204,10 +204,9 @@ function cancelButton(id) {
   return button;
 }
 
-/** The reason alone: the numbers in front of it stand in a column of their own. */
+/** The reason, and who had to go. */
 function why(decision) {
-  const reason = decision.why.replace(/^\d+ -> \d+: /, "");
-  return decision.victims?.length ? `${reason} (leaving: ${decision.victims.join(", ")})` : reason;
+  return decision.victims?.length ? `${decision.why} (leaving: ${decision.victims.join(", ")})` : decision.why;
 }
 
 /** When it was, as a link to the page that explains it step by step. */

@@ -18,7 +18,7 @@ use axum::Router;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream};
 use lb_autoscale::run::{AutoscalerHandle, Control};
-use lb_autoscale::{Autoscaler, Decision};
+use lb_autoscale::{Autoscaler, Decision, MetricSource, Spec};
 use lb_core::affinity::Affinity;
 use lb_core::client::TrustedProxies;
 use lb_core::policy::LeastRequest;
@@ -119,14 +119,8 @@ impl Gateway {
             drain::not_drained(processes, &registry)
         });
         let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
-        let autoscaler = Autoscaler::new(
-            load::spec(any_gpu)?,
-            load::source(ledger.clone(), gpu::busy(gpus.handle())),
-            processes.clone(),
-        )
-        .interval(Duration::from_secs(1))
-        .keep_decisions(600)
-        .run();
+        let source = load::source(Arc::clone(&ledger), gpu::busy(gpus.handle()));
+        let autoscaler = autoscaler(load::spec(any_gpu)?, source, &processes);
         let results = CachedResults::new(Arc::clone(&ledger))?;
         let places = places::places(pool.clone(), random);
         let jobs = Jobs::new(
@@ -284,6 +278,18 @@ impl Gateway {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// Looks once a second, and keeps ten minutes of decisions for whoever asks why.
+fn autoscaler(
+    spec: Spec,
+    source: impl MetricSource + 'static,
+    processes: &SharedProcesses,
+) -> AutoscalerHandle {
+    Autoscaler::new(spec, source, processes.clone())
+        .interval(Duration::from_secs(1))
+        .keep_decisions(600)
+        .run()
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -42,10 +42,7 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
         tenants: args.tenants,
     })
     .await?;
-    announce(
-        &format!("http://{}/", gateway.authority()),
-        &gateway.registry_uri(),
-    )?;
+    announce(&gateway)?;
     let programme = if args.no_drain {
         Programme::Scaling
     } else {
@@ -68,6 +65,11 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if matches!(played, Ok(true)) && !args.once && !args.no_drain {
+        if !args.quiet {
+            // Where nobody reads any more, it serves all the same.
+            writeln!(std::io::stdout(), "still serving; Ctrl-C ends it").unwrap_or_default();
+            announce(&gateway).unwrap_or_default();
+        }
         ended.await;
     }
     gateway.stop().await;
@@ -100,8 +102,10 @@ async fn instance(args: InstanceArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(page: &str, registry: &str) -> anyhow::Result<()> {
+/// Where to look.
+fn announce(gateway: &Gateway) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    writeln!(out, "open      {page}\nregistry  {registry}")?;
+    let (page, registry) = (gateway.authority(), gateway.registry_uri());
+    writeln!(out, "open      http://{page}/\nregistry  {registry}")?;
     Ok(out.flush()?)
 }

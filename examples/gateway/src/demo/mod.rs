@@ -112,7 +112,7 @@ fn report(show: &Show, words: &Value) {
     let numbers = |value: &Value| {
         let pairs = value.as_object().into_iter().flatten();
         pairs
-            .map(|(name, number)| format!("{name} {number}"))
+            .map(|(name, number)| format!("{} {number}", name.replace('_', " ")))
             .collect::<Vec<_>>()
             .join(", ")
     };
@@ -121,9 +121,11 @@ fn report(show: &Show, words: &Value) {
     }
     show.say(&format!("   losses     {}", words["losses_total"]));
     for loss in words["losses"].as_array().into_iter().flatten() {
+        let word = |field: &str| loss[field].as_str().unwrap_or("unknown").to_owned();
         show.say(&format!(
             "   lost       {} ({})",
-            loss["what"], loss["kind"]
+            word("what"),
+            word("kind")
         ));
     }
 }

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use lb_autoscale::Decision;
 
 use super::{Stage, job};
 use crate::clock;
+use crate::wiring::page;
 
 /// Jobs at one time; with a target of two per instance they ask for five instances and more.
 const JOBS: usize = 12;
@@ -46,7 +48,13 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         } else {
             format!(" (leaving: {leaving})")
         };
-        stage.show.say(&format!("   {}{leaving}", decision.why()));
+        let Decision {
+            current, desired, ..
+        } = **decision;
+        let why = page::why(decision);
+        stage
+            .show
+            .say(&format!("   {current} -> {desired}: {why}{leaving}"));
     }
     Ok(())
 }

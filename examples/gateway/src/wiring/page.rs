@@ -1,7 +1,8 @@
 //! Everything -> the page: one JSON object with what each part says of itself.
 
-use lb_autoscale::Decision;
+use lb_autoscale::decision::Stage;
 use lb_autoscale::run::Control;
+use lb_autoscale::{Decision, explain};
 use lb_cache::Stats;
 use serde_json::{Value, json};
 
@@ -33,8 +34,20 @@ fn decision(decision: &Decision) -> Value {
         "current": decision.current,
         "desired": decision.desired,
         "victims": decision.victims,
-        "why": decision.why(),
+        "why": why(decision),
     })
+}
+
+/// Who asked for how many, and each rule that made something else of it, in words.
+#[must_use]
+pub fn why(decision: &Decision) -> String {
+    let told = decision.trace.iter().filter_map(|step| match step.stage {
+        Stage::Combine => Some(format!("{} asks for {}", step.rule, step.after)),
+        Stage::Metric | Stage::Victims => None,
+        _ if step.before == step.after => None,
+        _ => Some(explain::words(step)),
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// The cache in front of results.
@@ -71,5 +84,11 @@ mod tests {
         assert_eq!(autoscaler.status().decisions.len(), 2);
         assert_eq!(shown["decisions"].as_array().unwrap().len(), 1, "{shown}");
         assert_eq!((&shown["min"], &shown["desired"]), (&json!(3), &json!(3)));
+        let why = shown["decisions"][0]["why"].as_str().unwrap();
+        let codes = ["ValidMetricFound", "OutOfBounds", "TooFewReplicas"];
+        assert!(
+            !why.is_empty() && !codes.iter().any(|code| why.contains(code)),
+            "{why}"
+        );
     }
 }
