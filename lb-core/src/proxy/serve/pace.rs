@@ -180,6 +180,10 @@ impl Paced {
     /// resets the connection, and may take the answer back with it (RFC 9112, 9.6). That
     /// takes as long as a head may, at most.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pace.ending.is_asked(cx) {
+            // A server that ends waits for nobody's rest.
+            return Poll::Ready(Ok(()));
+        }
         self.pace.busy.store(false, Ordering::Relaxed);
         self.pace.has_read();
         let mut away = [0; LINGER_BYTES];
