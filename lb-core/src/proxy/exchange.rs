@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header, request};
+use http::{Method, Response, StatusCode, header, request};
 use http_body::Body;
 
 use super::attempt::{Attempt, Link, Step};
@@ -69,14 +69,13 @@ where
     /// Judges the request. Nothing is sent yet.
     pub(crate) fn new(
         inner: &Arc<Inner>,
-        request: Request<B>,
+        (mut head, body): (request::Parts, B),
         peer: Option<IpAddr>,
         choice: Option<Choice>,
         relay: Relay,
         now: Instant,
     ) -> Result<Box<Self>, ProxyError> {
         let config = &inner.config;
-        let (mut head, body) = request.into_parts();
         let explanation = Explanation::asked(config.explain_key.as_deref(), &mut head.headers);
         let hint = hint(&body);
         let extended = Handover::is_extended_connect(&head);
@@ -271,6 +270,7 @@ where
 }
 
 /// Takes out of the head what is not for the endpoint.
+#[inline]
 fn prepare(
     head: &mut request::Parts,
     plan: &Plan,

@@ -79,6 +79,7 @@ impl Relay {
 }
 
 impl Drop for Relay {
+    #[inline]
     fn drop(&mut self) {
         if self.heads > 0 {
             self.give_up();
@@ -134,6 +135,7 @@ mod tests {
         let deaf = Arc::new(Deaf::default());
         let request = Request::get("/").header("host", "h");
         let request = request.body(ProxyBody::from(Bytes::new())).unwrap();
+        let request = request.into_parts();
         let outlet = Arc::clone(&deaf) as Arc<dyn Outlet>;
         let proxy = pool.reverse_proxy();
         let Ok(answer) = proxy.forward_over(request, None, Some(outlet)).await;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -272,14 +272,14 @@ impl ReverseProxy {
     /// The same over a connection that can be told something in passing.
     pub(super) fn forward_over<B>(
         &self,
-        request: Request<B>,
+        (head, body): (request::Parts, B),
         peer: Option<IpAddr>,
         outlet: Option<Arc<dyn Outlet>>,
     ) -> ResponseFuture<B>
     where
         B: Body<Data: Send> + Send + Unpin + 'static,
     {
-        self.begin(request, peer, None, Relay::new(outlet))
+        self.begin((head, body), peer, None, Relay::new(outlet))
     }
 
     /// The same for a request whose session was read, and perhaps its endpoint
@@ -293,12 +293,12 @@ impl ReverseProxy {
     where
         B: Body<Data: Send> + Send + Unpin + 'static,
     {
-        self.begin(request, peer, choice, Relay::default())
+        self.begin(request.into_parts(), peer, choice, Relay::default())
     }
 
     fn begin<B>(
         &self,
-        request: Request<B>,
+        (head, body): (request::Parts, B),
         peer: Option<IpAddr>,
         choice: Option<Choice>,
         relay: Relay,
@@ -306,10 +306,10 @@ impl ReverseProxy {
     where
         B: Body<Data: Send> + Send + Unpin + 'static,
     {
-        let method = request.method().clone();
+        let method = head.method.clone();
         let now = clock::now();
         let inner = self.shared.current.load_full();
-        match Exchange::new(&inner, request, peer, choice, relay, now) {
+        match Exchange::new(&inner, (head, body), peer, choice, relay, now) {
             Ok(exchange) => ResponseFuture::new(exchange, now),
             Err(refusal) => {
                 inner.metrics.refused(refusal);

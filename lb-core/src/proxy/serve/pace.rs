@@ -197,6 +197,7 @@ impl Paced {
     }
 
     /// Ready to write: an interim head that has begun to leave goes first.
+    #[inline]
     fn poll_clear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pace.has_written();
         if self.pace.outbox.has_begun() {

@@ -156,7 +156,9 @@ impl Service<Request<Incoming>> for Front {
         let version = request.version();
         let told = version == Version::HTTP_11;
         let outlet = told.then(|| Arc::clone(&self.pace) as Arc<dyn Outlet>);
-        let request = request.map(|body| ClientBody::new(body, version, &self.pace));
-        self.proxy.forward_over(request, Some(self.peer), outlet)
+        let (head, body) = request.into_parts();
+        let body = ClientBody::new(body, version, &self.pace);
+        self.proxy
+            .forward_over((head, body), Some(self.peer), outlet)
     }
 }

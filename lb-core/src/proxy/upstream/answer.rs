@@ -119,6 +119,7 @@ impl AnswerReader {
 }
 
 /// What an interim answer means. `seen` counts them: without end there is no answer.
+#[cold]
 pub(super) fn in_passing(answer: Answer, seen: &mut u8) -> Result<Read, AnswerError> {
     *seen += 1;
     if *seen > MAX_INTERIM {
