@@ -11,6 +11,7 @@ use http_body::Body;
 use tokio::time::Sleep;
 
 use super::error::ProxyError;
+use super::interim::Relay;
 use super::rules::replay::Progress;
 use super::rules::response::Answer;
 use super::service::Inner;
@@ -116,13 +117,15 @@ where
         Ok(())
     }
 
-    /// Ready with what the attempt came to. `moved` grows with everything that moves.
+    /// Ready with what the attempt came to. `moved` grows with everything that moves;
+    /// what the endpoint says in passing goes to `relay`.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         inner: &Inner,
         method: &Method,
         moved: &mut u32,
+        relay: &mut Relay,
     ) -> Poll<Result<Step, ProxyError>> {
         loop {
             match &mut self.link {
@@ -140,8 +143,12 @@ where
                     }
                     Err(_) => return Poll::Ready(Err(ProxyError::Unreachable)),
                 },
-                Link::Open(_) => match ready!(self.poll_open(cx, method, moved)) {
+                Link::Open(_) => match ready!(self.poll_open(cx, method, moved, relay)) {
                     Ok(Read::Continue) => self.upload.release(),
+                    Ok(Read::Interim(answer)) => {
+                        *moved += 1;
+                        relay.hand_on(&answer, &self.fields);
+                    }
                     Ok(Read::Final(answer, rest)) => {
                         return Poll::Ready(Ok(Step::Answered(answer, rest)));
                     }
@@ -157,6 +164,7 @@ where
         cx: &mut Context<'_>,
         method: &Method,
         moved: &mut u32,
+        relay: &Relay,
     ) -> Poll<Result<Read, ProxyError>> {
         let Link::Open(connection) = &mut self.link else {
             return Poll::Pending;
@@ -168,6 +176,9 @@ where
                 Poll::Ready(Ok(())) => *moved += 1,
                 Poll::Pending => {}
             }
+        }
+        if relay.is_waiting() {
+            return Poll::Pending;
         }
         let read = self
             .reader

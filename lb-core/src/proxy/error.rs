@@ -66,7 +66,8 @@ pub enum ProxyError {
     /// get this one.
     #[error("the endpoint refused")]
     Refused,
-    /// A part that the application brought along, its policy, panicked.
+    /// A part that the application brought along panicked: its policy, its way to find a
+    /// client's address, or a request body of its making.
     #[error("the proxy failed")]
     Internal,
     /// No connection to an endpoint could be made.
@@ -195,7 +196,9 @@ impl ProxyError {
     const fn must_close(self) -> bool {
         matches!(
             self,
-            Self::AmbiguousFraming
+            // What follows a CONNECT may be meant for a tunnel that never came to be.
+            Self::MethodNotAllowed
+                | Self::AmbiguousFraming
                 | Self::UnsupportedTransferCoding
                 | Self::InvalidBody
                 | Self::BodyTimeout

@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request};
+use http::{Method, Response, StatusCode, header, request};
 use http_body::Body;
 
 use super::attempt::{Attempt, Link, Step};
 use super::body::ProxyBody;
 use super::error::ProxyError;
 use super::handover::Handover;
+use super::interim::Relay;
 use super::route::{RouteIndex, RoutePolicy};
 use super::rules::head::{Client, write_head};
 use super::rules::request::{BodyHint, Plan, plan};
@@ -52,6 +53,8 @@ pub(crate) struct Exchange<B: Body> {
     pub(super) hedge: Option<Box<Attempt<B>>>,
     pub(super) hedge_at: Option<Instant>,
     pub(super) total: Total,
+    /// What endpoints say before they answer.
+    pub(super) relay: Relay,
     pub(super) tried: Vec<EndpointId>,
     pub(super) explanation: Option<Box<Explanation>>,
     pub(super) attempts: u8,
@@ -66,13 +69,13 @@ where
     /// Judges the request. Nothing is sent yet.
     pub(crate) fn new(
         inner: &Arc<Inner>,
-        request: Request<B>,
+        (mut head, body): (request::Parts, B),
         peer: Option<IpAddr>,
         choice: Option<Choice>,
+        relay: Relay,
         now: Instant,
     ) -> Result<Box<Self>, ProxyError> {
         let config = &inner.config;
-        let (mut head, body) = request.into_parts();
         let explanation = Explanation::asked(config.explain_key.as_deref(), &mut head.headers);
         let hint = hint(&body);
         let extended = Handover::is_extended_connect(&head);
@@ -82,17 +85,14 @@ where
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
         }
-        let handover = plan
-            .tunnel
-            .then(|| Handover::prepare(&mut head, extended))
-            .transpose()?;
+        let handover = prepare(&mut head, &plan, extended)?;
         let client = Client {
             peer,
             trusted: peer.is_some_and(|peer| config.trusted.contains(peer)),
             tls: config.tls,
         };
-        let header = config.deadline.as_ref();
-        let given = header.and_then(|it| take_deadline(it, &mut head.headers, client.trusted));
+        let deadline = config.deadline.as_ref();
+        let given = deadline.and_then(|it| take_deadline(it, &mut head.headers, client.trusted));
         let authority = host::authority(&head.uri, &head.headers)?;
         let (session, first) = choice.unwrap_or_else(|| read_session(inner, &head, peer));
         let mut upload = Upload::new(
@@ -106,7 +106,7 @@ where
         // server in front uses its read buffer again instead of allocating the next.
         head.headers.clear();
         let mut total = Total::new(policy.timeouts.total, given, now);
-        total.make_room(upload.head(), header);
+        total.make_room(upload.head(), deadline);
         // Boxed: it is handed on several times, and an idle connection has none.
         let mut exchange = Box::new(Self {
             inner: Arc::clone(inner),
@@ -123,6 +123,7 @@ where
             hedge: None,
             hedge_at: None,
             total,
+            relay,
             tried: Vec::new(),
             explanation,
             attempts: policy.attempts,
@@ -159,9 +160,13 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<ProxyBody>, ProxyError>> {
         loop {
-            let step = self
-                .attempt
-                .poll(cx, &self.inner, &self.method, &mut self.progress);
+            let step = self.attempt.poll(
+                cx,
+                &self.inner,
+                &self.method,
+                &mut self.progress,
+                &mut self.relay,
+            );
             match step {
                 Poll::Ready(Ok(Step::Choose)) => self.choose(clock::now())?,
                 Poll::Ready(Ok(Step::Answered(answer, rest))) => {
@@ -262,6 +267,21 @@ where
             explanation.failed(id, why.code());
         }
     }
+}
+
+/// Takes out of the head what is not for the endpoint.
+#[inline]
+fn prepare(
+    head: &mut request::Parts,
+    plan: &Plan,
+    extended: bool,
+) -> Result<Option<Handover>, ProxyError> {
+    if plan.expects_in_vain {
+        head.headers.remove(header::EXPECT);
+    }
+    plan.tunnel
+        .then(|| Handover::prepare(head, extended))
+        .transpose()
 }
 
 fn hint(body: &impl Body) -> BodyHint {

@@ -56,8 +56,9 @@
 //!
 //! Without feature `tls` and roots to trust, an `https` endpoint is
 //! unreachable, never spoken to in plain text. A message to or from an HTTP/2
-//! endpoint that has both a length and trailers loses the trailers. Interim answers (103) are not
-//! relayed, because the server in front cannot send them. The server in front
+//! endpoint that has both a length and trailers loses the trailers. Interim answers (102, 103)
+//! reach clients of HTTP/1.1 from `serve_gateway`; another server in front, and hyper's HTTP/2,
+//! cannot send them, so they are dropped there. The server in front
 //! also decides what is a request at all: with hyper, a request with both a
 //! length and a chunked body loses the length before it gets here, is forwarded
 //! as chunked, and its connection is closed.
@@ -74,6 +75,7 @@ mod future;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;
+mod interim;
 mod limits;
 mod observe;
 mod route;

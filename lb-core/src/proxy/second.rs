@@ -24,7 +24,8 @@ where
     /// An attempt failed. `Ok`: another one goes on.
     pub(super) fn fail(&mut self, error: ProxyError) -> Result<(), ProxyError> {
         self.progress += 1;
-        if error.is_client_fault() {
+        // Internal: the request's own body panicked, which no endpoint can help.
+        if error.is_client_fault() || error == ProxyError::Internal {
             return Err(error);
         }
         if let Some(hedge) = self.hedge.take() {
@@ -153,7 +154,13 @@ where
         let Some(hedge) = &mut self.hedge else {
             return Poll::Pending;
         };
-        let step = ready!(hedge.poll(cx, &self.inner, &self.method, &mut self.progress));
+        let step = ready!(hedge.poll(
+            cx,
+            &self.inner,
+            &self.method,
+            &mut self.progress,
+            &mut self.relay
+        ));
         let Some(mut hedge) = self.hedge.take() else {
             return Poll::Pending;
         };

@@ -8,20 +8,21 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
 use super::budget::SharedBudget;
 use super::exchange::{Choice, Exchange};
 use super::future::ResponseFuture;
+use super::interim::{Outlet, Relay};
 use super::observe::Metrics;
 use super::route::{RoutePolicy, Routes};
 use super::tls;
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::{IdleConnections, is_welcome};
-use super::{Limits, ProxyBody, Timeouts};
+use super::{Limits, ProxyBody, ProxyError, Timeouts};
 use crate::affinity::Affinity;
 use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
@@ -29,6 +30,7 @@ use crate::deadline::DeadlineHeader;
 use crate::endpoint::Endpoint;
 use crate::explain::Explanation;
 use crate::hedge::Hedge;
+use crate::observe;
 use crate::pool::Pool;
 use crate::retry::{RetryBudget, RetryOn};
 
@@ -216,7 +218,8 @@ impl ReverseProxy {
         self.with(|config| config.explain_key = (!key.is_empty()).then_some(key))
     }
 
-    /// Where the client's address is found. Default: the extension [`PeerAddr`].
+    /// Where the client's address is found. Default: the extension [`PeerAddr`]. Should
+    /// `find` panic, the request is answered with 500.
     ///
     /// With axum's `into_make_service_with_connect_info::<SocketAddr>()`:
     ///
@@ -266,6 +269,19 @@ impl ReverseProxy {
         self.forward_to(request, peer, None)
     }
 
+    /// The same over a connection that can be told something in passing.
+    pub(super) fn forward_over<B>(
+        &self,
+        (head, body): (request::Parts, B),
+        peer: Option<IpAddr>,
+        outlet: Option<Arc<dyn Outlet>>,
+    ) -> ResponseFuture<B>
+    where
+        B: Body<Data: Send> + Send + Unpin + 'static,
+    {
+        self.begin((head, body), peer, None, Relay::new(outlet))
+    }
+
     /// The same for a request whose session was read, and perhaps its endpoint
     /// picked, before.
     pub(crate) fn forward_to<B>(
@@ -277,10 +293,23 @@ impl ReverseProxy {
     where
         B: Body<Data: Send> + Send + Unpin + 'static,
     {
-        let method = request.method().clone();
+        self.begin(request.into_parts(), peer, choice, Relay::default())
+    }
+
+    fn begin<B>(
+        &self,
+        (head, body): (request::Parts, B),
+        peer: Option<IpAddr>,
+        choice: Option<Choice>,
+        relay: Relay,
+    ) -> ResponseFuture<B>
+    where
+        B: Body<Data: Send> + Send + Unpin + 'static,
+    {
+        let method = head.method.clone();
         let now = clock::now();
         let inner = self.shared.current.load_full();
-        match Exchange::new(&inner, request, peer, choice, now) {
+        match Exchange::new(&inner, (head, body), peer, choice, relay, now) {
             Ok(exchange) => ResponseFuture::new(exchange, now),
             Err(refusal) => {
                 inner.metrics.refused(refusal);
@@ -291,11 +320,20 @@ impl ReverseProxy {
 
     /// The address of the client's connection, where it is known.
     pub(crate) fn peer_of(&self, extensions: &Extensions) -> Option<IpAddr> {
-        let peer = match self.inner().config.peer {
-            Some(find) => find(extensions),
-            None => extensions.get::<PeerAddr>().map(|peer| peer.0),
+        self.find_peer(extensions).ok().flatten()
+    }
+
+    /// The same, unless the application's way to find it panics.
+    fn find_peer(&self, extensions: &Extensions) -> Result<Option<IpAddr>, ProxyError> {
+        let Some(find) = self.inner().config.peer else {
+            let peer = extensions.get::<PeerAddr>();
+            return Ok(peer.map(|peer| peer.0.ip()));
         };
-        peer.map(|peer| peer.ip())
+        let mut found = Err(ProxyError::Internal);
+        observe::guarded("peer", || {
+            found = Ok(find(extensions).map(|peer| peer.ip()));
+        });
+        found
     }
 
     /// What will be told about a request with these fields, if it asks with the right key.
@@ -376,8 +414,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let peer = self.peer_of(request.extensions());
-        self.forward(request, peer)
+        match self.find_peer(request.extensions()) {
+            Ok(peer) => self.forward(request, peer),
+            Err(refusal) => {
+                self.inner().metrics.refused(refusal);
+                ResponseFuture::refused(refusal, request.method().clone())
+            }
+        }
     }
 }
 

@@ -47,7 +47,8 @@ impl Timeouts {
         self
     }
 
-    /// From the end of the request to the head of the answer; beyond: 504.
+    /// From the end of the request, or an interim answer, to the head of the answer;
+    /// beyond: 504.
     /// Default: 60 s.
     #[must_use]
     pub fn response(mut self, limit: Duration) -> Self {

@@ -7,6 +7,7 @@ use http_body::Body;
 use super::attempt::Link;
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::interim;
 use crate::endpoint::Outcome;
 
 /// What the exchange waits for; each has its own limit.
@@ -17,6 +18,8 @@ pub(crate) enum Phase {
     Connect,
     Expect,
     ClientBody,
+    /// The client takes what was said in passing.
+    Relay,
     Answer,
     /// One attempt as a whole.
     Attempt,
@@ -41,6 +44,7 @@ where
             Link::Open(_) if attempt.upload.waits_for_client() && !attempt.deaf => {
                 (Phase::ClientBody, limits.body)
             }
+            Link::Open(_) if self.relay.is_waiting() => (Phase::Relay, interim::PATIENCE),
             Link::Open(_) => (Phase::Answer, limits.response),
         }
     }
@@ -53,7 +57,7 @@ where
                 first = (phase, until);
             }
         };
-        let waits_for_endpoint = !matches!(phase, Phase::Return | Phase::ClientBody);
+        let waits_for_endpoint = !matches!(phase, Phase::Return | Phase::ClientBody | Phase::Relay);
         if waits_for_endpoint {
             let per_attempt = self.timeouts().per_attempt;
             earlier(
@@ -76,6 +80,10 @@ where
                 Ok(())
             }
             Phase::ClientBody => Err(ProxyError::BodyTimeout),
+            Phase::Relay => {
+                self.relay.give_up();
+                Ok(())
+            }
             Phase::Total => Err(self.give_up()),
             Phase::Hedge => {
                 self.start_hedge();

@@ -50,6 +50,7 @@ pub(crate) fn cases() -> Vec<Case> {
         codings(),
         chunks(),
         fields(),
+        expectations(),
         hosts(),
         targets(),
         sizes(),
@@ -227,11 +228,6 @@ fn fields() -> Vec<Case> {
             BAD,
         ),
         case(
-            "unknown expectation",
-            post("Expect: junk\r\nContent-Length: 3\r\n", "abc"),
-            Expect::Refused(&[417]),
-        ),
-        case(
             "hostile forwarding fields",
             get("Forwarded: for=\"[\";;=\r\nX-Forwarded-For: ,,\"\r\nX-Forwarded-Host: ../\r\n"),
             ONE,
@@ -249,6 +245,20 @@ fn fields() -> Vec<Case> {
     ]
 }
 
+fn expectations() -> Vec<Case> {
+    let old = "POST /p HTTP/1.0\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc";
+    let unknown = post("Expect: junk\r\nContent-Length: 3\r\n", "abc");
+    vec![
+        case("unknown expectation", unknown, Expect::Refused(&[417])),
+        case("an expectation in HTTP/1.0", old, ONE),
+        case(
+            "an expectation without a body",
+            get("Expect: 100-continue\r\n"),
+            ONE,
+        ),
+    ]
+}
+
 fn hosts() -> Vec<Case> {
     let bare = |text: &str| format!("GET / HTTP/1.1\r\n{text}\r\n").into_bytes();
     vec![
@@ -257,6 +267,9 @@ fn hosts() -> Vec<Case> {
         case("host with user", bare("Host: user@h\r\n"), BAD),
         case("host with a path", bare("Host: h/x\r\n"), BAD),
         case("host with an escape", bare("Host: a%62\r\n"), BAD),
+        case("host of too many colons", bare("Host: [:::::]\r\n"), BAD),
+        case("host with a zone", bare("Host: [fe80::1%25eth0]\r\n"), BAD),
+        case("host of an address", bare("Host: [::1]:80\r\n"), ONE),
         case("host of a lone per cent", bare("Host: %\r\n"), BAD),
     ]
 }
@@ -293,6 +306,11 @@ fn targets() -> Vec<Case> {
         case(
             "CONNECT",
             line("CONNECT h:80 HTTP/1.1"),
+            Expect::Refused(&[405]),
+        ),
+        case(
+            "CONNECT, then what a tunnel would carry",
+            [line("CONNECT h:80 HTTP/1.1"), get("")].concat(),
             Expect::Refused(&[405]),
         ),
         case("TRACE", line("TRACE / HTTP/1.1"), Expect::Refused(&[405])),

@@ -237,6 +237,18 @@ async fn what_is_forwarded_is_exact() {
 }
 
 #[tokio::test]
+async fn an_expectation_in_vain_is_not_forwarded() {
+    let bench = Bench::behind_axum().await;
+    for case in cases() {
+        if case.name.starts_with("an expectation") {
+            let seen = bench.run(&case.bytes).await;
+            let fields = seen.forwarded.concat();
+            assert!(!fields.is_empty() && !fields.contains("expect"), "{fields}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn paths_that_hide_something_are_refused_on_demand() {
     let origin = Origin::saying("ok");
     let gateway = serve(pool(&[origin.url()]).reverse_proxy().only_normal_paths()).await;

@@ -9,10 +9,13 @@ mod draining;
 mod failover;
 mod hostile;
 mod http2;
+mod interim;
+mod interim_http2;
 mod layers;
 mod origin2;
 #[cfg(feature = "rate-limit")]
 mod own_layers;
+mod panics;
 mod polled;
 mod resilience;
 mod server;

@@ -10,6 +10,7 @@ use lb_core::policy::{Policy, PolicyConfig};
 use lb_core::proxy::{GatewayServer, ServeOptions, serve_gateway};
 use lb_core::{PickCx, Pool};
 
+use crate::origin2::{PING, SETTINGS, frame};
 use crate::support::*;
 
 fn start(urls: &[String], options: impl FnOnce(ServeOptions) -> ServeOptions) -> GatewayServer {
@@ -41,6 +42,73 @@ async fn a_head_that_never_ends_is_closed_and_an_idle_connection_is_not() {
     slow.send("GET / HTTP/1.1\r\nHo").await;
     assert!(slow.is_closed().await);
     assert_eq!(idle.ask(GET).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_head_may_take_longer_than_one() {
+    let origin = Origin::saying("ok");
+    let server = start(&[origin.url()], |options| {
+        options.head_timeout(Duration::from_secs(1)).workers(1)
+    });
+    // A body whose head was answered in passing, so that something was written since.
+    let mut upload = Client::connect(server.local_addr()).await;
+    let put = "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(upload.ask(put).await.status, 100);
+    upload.send("a").await;
+    // And an unused connection of HTTP/2 whose last frame was its own.
+    let mut unused = Client::connect(server.local_addr()).await;
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    unused.send([preface.as_slice(), &settings].concat()).await;
+    until_acknowledged(&mut unused, SETTINGS).await;
+    unused.send(frame(SETTINGS, 1, 0, &[])).await;
+    // A head that was begun after all that is given up.
+    let mut slow = Client::connect(server.local_addr()).await;
+    slow.send("GET / HTTP/1.1\r\nHo").await;
+    assert!(slow.is_closed().await);
+    let answer = upload.ask("bc").await;
+    assert_eq!((answer.status, answer.text()), (200, "ok"));
+    unused.send(frame(PING, 0, 0, &[0; 8])).await;
+    until_acknowledged(&mut unused, PING).await;
+    // The next head has to hurry again.
+    upload.send("GET / HTTP/1.1\r\nHo").await;
+    assert!(upload.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_early_may_send_to_the_end() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        let refusal = "HTTP/1.1 413 Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig";
+        stream.write_all(refusal.as_bytes()).unwrap();
+    });
+    let server = start(&[url], |options| options.workers(1));
+    let mut client = Client::connect(server.local_addr()).await;
+    const LENGTH: usize = 32 << 20;
+    let head = format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {LENGTH}\r\n\r\n");
+    client.send(head).await;
+    client.send(vec![0; LENGTH]).await;
+    let answer = client
+        .answer()
+        .await
+        .expect("the answer was not taken back");
+    assert_eq!((answer.status, answer.text()), (413, "big"));
+    assert!(client.is_closed().await);
+}
+
+/// Reads frames until one of this kind has the flag that acknowledges.
+async fn until_acknowledged(client: &mut Client, kind: u8) {
+    loop {
+        let head = client.raw(9).await;
+        client.raw(usize::from(head[2])).await;
+        if (head[3], head[4]) == (kind, 1) {
+            return;
+        }
+    }
 }
 
 #[tokio::test]

@@ -221,7 +221,7 @@ impl Client {
             body: Vec::new(),
             complete: true,
         };
-        if status == 101 || status == 204 || status == 304 {
+        if status < 200 || status == 204 || status == 304 {
             return Some(answer);
         }
         if answer.field("transfer-encoding") == Some("chunked") {

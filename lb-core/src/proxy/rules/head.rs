@@ -159,7 +159,7 @@ fn write_joined(
     }
 }
 
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.put_slice(name.as_bytes());
     out.put_slice(b": ");
     out.put_slice(value);

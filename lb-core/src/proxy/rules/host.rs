@@ -1,5 +1,7 @@
 //! Who the request is for: one authority, or a refusal.
 
+use std::net::Ipv6Addr;
+
 use http::{HeaderMap, Uri, header};
 
 use crate::proxy::ProxyError;
@@ -40,11 +42,8 @@ fn is_authority(bytes: &[u8]) -> bool {
             let Some(end) = bytes.iter().position(|byte| *byte == b']') else {
                 return false;
             };
-            let literal = &bytes[1..end];
-            let valid = literal
-                .iter()
-                .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte));
-            if !valid || literal.is_empty() {
+            let literal = std::str::from_utf8(&bytes[1..end]);
+            if !literal.is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()) {
                 return false;
             }
             (&bytes[..=end], &bytes[end + 1..])
@@ -136,7 +135,17 @@ mod tests {
             assert!(is_authority(host.as_bytes()), "{host}");
         }
         for host in [
-            "[", "[]", "[::1", "[::1]x", "a:80x", "a:123456", "a:80:80", ":80",
+            "[",
+            "[]",
+            "[::1",
+            "[:::::]",
+            "[1.2.3.4]",
+            "[fe80::1%25eth0]",
+            "[::1]x",
+            "a:80x",
+            "a:123456",
+            "a:80:80",
+            ":80",
         ] {
             assert!(!is_authority(host.as_bytes()), "{host}");
         }

@@ -7,6 +7,7 @@
 //! - [`names`]: which fields belong to one hop, and which no client may remove.
 //! - [`request`]: one pass over a request head that ends in a plan or a refusal.
 //! - [`response`]: the same for an endpoint's answer.
+//! - [`interim`]: an answer before the answer, as the client gets it.
 //! - [`host`]: who the request is for.
 //! - [`path`]: the form of a path that routing and authorisation may trust.
 //! - [`head`]: the request head as it is written to an endpoint.
@@ -20,6 +21,7 @@ pub(crate) mod chunked;
 pub(crate) mod head;
 pub(crate) mod host;
 pub(crate) mod http2;
+pub(crate) mod interim;
 pub(crate) mod names;
 pub(crate) mod path;
 pub(crate) mod replay;

@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) te_trailers: bool,
     /// The client waits for `100 (Continue)` before it sends its body.
     pub(crate) expects_continue: bool,
+    /// It says so without a body, or in HTTP/1.0: to be ignored (RFC 9110, 10.1.1).
+    pub(crate) expects_in_vain: bool,
     /// A WebSocket handshake: raw bytes after the endpoint's 101.
     pub(crate) tunnel: bool,
 }
@@ -72,11 +74,13 @@ pub(crate) fn plan(
     if upgrades && !is_handshake {
         return Err(ProxyError::InvalidUpgrade);
     }
+    let may_expect = head.version > Version::HTTP_10 && !matches!(framing, Framing::Empty);
     Ok(Plan {
         framing,
         connection: seen.connection,
         te_trailers: seen.te_trailers,
-        expects_continue: seen.expects_continue && !matches!(framing, Framing::Empty),
+        expects_continue: seen.expects_continue && may_expect,
+        expects_in_vain: seen.expects_continue && !may_expect,
         tunnel: upgrades || extended_connect,
     })
 }

@@ -66,7 +66,9 @@ pub(crate) fn parse(
         connection: seen.connection,
         hop: seen.hop,
         report: seen.report,
-        reusable: keeps && framing != Framing::Close,
+        // Whoever speaks 1.0 knows no coding: what ends here is anybody's guess
+        // (RFC 9112, 6.1).
+        reusable: keeps && framing != Framing::Close && (start.current || !seen.chunked),
     }))
 }
 
@@ -288,6 +290,16 @@ mod tests {
             (
                 "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n",
                 Framing::Length(5),
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 5\r\n\r\n",
+                Framing::Length(5),
+                true,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n",
+                Framing::Chunked,
                 false,
             ),
             (

@@ -58,6 +58,7 @@ impl Protocols {
         let stream = TokioIo::new(stream);
         // Boxed: each takes the room of its own version, and only once.
         let served = if http2 {
+            pace.speaks_http2();
             let connection = Box::pin(self.http2.serve_connection(stream, front));
             drop(self);
             drive(connection, &pace.ending, |connection| {

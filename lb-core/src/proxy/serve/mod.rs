@@ -9,11 +9,15 @@
 //! - [`worker`]: one thread: accept, serve, stop.
 //! - [`connection`]: one client, HTTP/1.1 or HTTP/2.
 //! - [`ending`]: asks a connection to finish.
+//! - [`incoming`]: the client's body.
+//! - [`outbox`]: interim answers, past hyper.
 //! - [`pace`]: closes connections that send their head too slowly.
 
 mod connection;
 mod ending;
+mod incoming;
 mod options;
+mod outbox;
 mod pace;
 mod worker;
 

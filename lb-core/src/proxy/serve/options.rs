@@ -36,7 +36,8 @@ impl ServeOptions {
     }
 
     /// A request head that was begun must be complete within this time, give or
-    /// take a second, or its connection is closed. Default: 10 s.
+    /// take a second, or its connection is closed. A client that was refused before it
+    /// had sent its body has as long to stop sending. Default: 10 s.
     #[must_use]
     pub fn head_timeout(mut self, limit: Duration) -> Self {
         self.head_timeout = limit;

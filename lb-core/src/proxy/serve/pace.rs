@@ -3,22 +3,29 @@
 //! Each worker counts seconds. A connection notes the second in which the first
 //! byte of a head came, and forgets it when the head is complete (the service
 //! is called) or something is written. Once a second the worker closes those
-//! whose head has been under way for too long. Idle connections have none.
+//! whose head has been under way for too long. Idle connections have none. What
+//! belongs to a body, or to a frame of HTTP/2, is no head: those have limits of
+//! their own.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::ending::Ending;
+use super::outbox::Outbox;
+use crate::proxy::interim::Outlet;
 
 /// Parts of an answer up to this size in all are written as one.
 const JOINED_BYTES: usize = 1 << 10;
+/// What is read away at once.
+const LINGER_BYTES: usize = 8 << 10;
 
 // All orderings here are relaxed: one thread owns a worker's connections, and
 // the atomics only satisfy the types.
@@ -30,9 +37,14 @@ pub(super) struct Pace {
     begun: AtomicU32,
     /// A request was received and nothing written since.
     busy: AtomicBool,
+    /// Bodies under way, and one for good if heads come in frames.
+    bodies: AtomicU32,
+    /// A body was not read to its end: the client may still be sending it.
+    cut: AtomicBool,
     clock: Arc<AtomicU32>,
     /// Beside its pace because both are told to the same connection.
     pub(super) ending: Ending,
+    outbox: Outbox,
 }
 
 impl Pace {
@@ -40,10 +52,33 @@ impl Pace {
     pub(super) fn head_complete(&self) {
         self.busy.store(true, Ordering::Relaxed);
         self.begun.store(0, Ordering::Relaxed);
+        // What was cut before has come to its end, or there would be no further head.
+        self.cut.store(false, Ordering::Relaxed);
+    }
+
+    /// What comes from now on belongs to a body.
+    pub(super) fn body_begins(&self) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is over, and was read as a `whole`, or nobody wants the rest.
+    pub(super) fn body_ends(&self, whole: bool) {
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
+        if !whole {
+            self.cut.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The client speaks HTTP/2, which tells heads from everything else by itself.
+    pub(super) fn speaks_http2(&self) {
+        self.body_begins();
+        self.begun.store(0, Ordering::Relaxed);
     }
 
     fn has_read(&self) {
-        if self.begun.load(Ordering::Relaxed) == 0 && !self.busy.load(Ordering::Relaxed) {
+        let expected =
+            !self.busy.load(Ordering::Relaxed) && self.bodies.load(Ordering::Relaxed) == 0;
+        if expected && self.begun.load(Ordering::Relaxed) == 0 {
             self.begun
                 .store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -52,6 +87,20 @@ impl Pace {
     fn has_written(&self) {
         self.busy.store(false, Ordering::Relaxed);
         self.begun.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Outlet for Pace {
+    fn offer(&self, head: Bytes) {
+        self.outbox.offer(head);
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.outbox.is_waiting()
+    }
+
+    fn withdraw(&self) {
+        self.outbox.withdraw();
     }
 }
 
@@ -126,6 +175,36 @@ impl Paced {
     pub(super) fn begun(&self) {
         self.pace.has_read();
     }
+
+    /// Reads away what the client still sends. A socket that is closed over unread bytes
+    /// resets the connection, and may take the answer back with it (RFC 9112, 9.6). That
+    /// takes as long as a head may, at most.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pace.ending.is_asked(cx) {
+            // A server that ends waits for nobody's rest.
+            return Poll::Ready(Ok(()));
+        }
+        self.pace.busy.store(false, Ordering::Relaxed);
+        self.pace.has_read();
+        let mut away = [0; LINGER_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut away);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Ready to write: an interim head that has begun to leave goes first.
+    #[inline]
+    fn poll_clear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.has_written();
+        if self.pace.outbox.has_begun() {
+            return self.pace.outbox.poll_send(cx, &mut self.stream);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// All parts as one, where that is little: one piece costs the kernel so much
@@ -163,7 +242,7 @@ impl AsyncWrite for Paced {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.pace.has_written();
+        ready!(self.poll_clear(cx))?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -172,7 +251,7 @@ impl AsyncWrite for Paced {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pace.has_written();
+        ready!(self.poll_clear(cx))?;
         let mut joined = [0; JOINED_BYTES];
         match join(parts, &mut joined) {
             Some(whole) => Pin::new(&mut self.stream).poll_write(cx, whole),
@@ -185,10 +264,18 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = self.as_mut().get_mut();
+        if this.pace.outbox.is_occupied() {
+            ready!(this.pace.outbox.poll_send(cx, &mut this.stream))?;
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if self.pace.cut.load(Ordering::Relaxed) {
+            return self.poll_linger(cx);
+        }
+        Poll::Ready(Ok(()))
     }
 }

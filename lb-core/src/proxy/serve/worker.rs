@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use http::{Request, Response};
+use super::incoming::ClientBody;
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -18,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::connection::Protocols;
 use super::pace::{Pace, Paced, Paces};
 use super::{BACKLOG, Order, ServeOptions};
+use crate::proxy::interim::Outlet;
 use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
 
 /// The pause after an accept failed, for example because no descriptor is left.
@@ -146,10 +148,17 @@ pub(super) struct Front {
 impl Service<Request<Incoming>> for Front {
     type Response = Response<ProxyBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<Incoming>;
+    type Future = ResponseFuture<ClientBody>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.pace.head_complete();
-        self.proxy.forward(request, Some(self.peer))
+        // Nobody before HTTP/1.1 knows of interim answers; over HTTP/2 hyper knows no way.
+        let version = request.version();
+        let told = version == Version::HTTP_11;
+        let outlet = told.then(|| Arc::clone(&self.pace) as Arc<dyn Outlet>);
+        let (head, body) = request.into_parts();
+        let body = ClientBody::new(body, version, &self.pace);
+        self.proxy
+            .forward_over((head, body), Some(self.peer), outlet)
     }
 }

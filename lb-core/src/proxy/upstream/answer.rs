@@ -12,7 +12,7 @@ use crate::proxy::rules::response::{Answer, InvalidAnswer, parse};
 /// Bytes of an answer's head, at most.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Interim answers before the final one, at most.
-const MAX_INTERIM: u8 = 16;
+const MAX_INTERIM: u8 = 100;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) enum AnswerError {
 pub(crate) enum Read {
     /// `100 (Continue)`: the body is wanted.
     Continue,
+    /// Something in passing, which the client is told.
+    Interim(Answer),
     /// The final answer, and what was read beyond its head.
     Final(Answer, Bytes),
 }
@@ -48,8 +50,6 @@ impl AnswerReader {
     }
 
     /// Reads until a head is complete; its fields replace those in `fields`.
-    /// Interim answers other than `100` are swallowed: the server in front
-    /// cannot relay them.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -101,31 +101,33 @@ impl AnswerReader {
         method: &Method,
         fields: &mut HeaderMap,
     ) -> Result<Option<Read>, AnswerError> {
-        while !self.bytes.is_empty() {
-            let parsed = scratch::with_vocabulary(|vocabulary| {
-                parse(&self.bytes, method, fields, vocabulary)
-            });
-            let Some(answer) = parsed.map_err(|InvalidAnswer| AnswerError::Invalid)? else {
-                return Ok(None);
-            };
-            let rest = self.bytes.split_off(answer.length);
-            self.bytes = rest;
-            match answer.status {
-                StatusCode::SWITCHING_PROTOCOLS => {}
-                status if status.is_informational() => {
-                    self.interim += 1;
-                    if self.interim > MAX_INTERIM {
-                        return Err(AnswerError::Invalid);
-                    }
-                    if status == StatusCode::CONTINUE {
-                        return Ok(Some(Read::Continue));
-                    }
-                    continue;
-                }
-                _ => {}
-            }
-            return Ok(Some(Read::Final(answer, std::mem::take(&mut self.bytes))));
+        if self.bytes.is_empty() {
+            return Ok(None);
         }
-        Ok(None)
+        let parsed =
+            scratch::with_vocabulary(|vocabulary| parse(&self.bytes, method, fields, vocabulary));
+        let Some(answer) = parsed.map_err(|InvalidAnswer| AnswerError::Invalid)? else {
+            return Ok(None);
+        };
+        let rest = self.bytes.split_off(answer.length);
+        self.bytes = rest;
+        if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
+            return in_passing(answer, &mut self.interim).map(Some);
+        }
+        Ok(Some(Read::Final(answer, std::mem::take(&mut self.bytes))))
     }
+}
+
+/// What an interim answer means. `seen` counts them: without end there is no answer.
+#[cold]
+pub(super) fn in_passing(answer: Answer, seen: &mut u8) -> Result<Read, AnswerError> {
+    *seen += 1;
+    if *seen > MAX_INTERIM {
+        return Err(AnswerError::Invalid);
+    }
+    Ok(match answer.status {
+        // It answers the expectation, and the server in front gives its own.
+        StatusCode::CONTINUE => Read::Continue,
+        _ => Read::Interim(answer),
+    })
 }

@@ -10,6 +10,7 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use super::scratch;
+use crate::observe;
 use crate::proxy::ProxyError;
 use crate::proxy::rules::head::{write_chunk_size, write_last_chunk};
 use crate::proxy::rules::request::Framing;
@@ -206,11 +207,17 @@ where
             let Some(body) = &mut self.body else {
                 return Ok(true);
             };
-            match Pin::new(body).poll_frame(cx) {
-                Poll::Pending => return Ok(true),
-                Poll::Ready(Some(Ok(frame))) => self.take_frame(frame)?,
-                Poll::Ready(Some(Err(_))) => return client(ProxyError::InvalidBody),
-                Poll::Ready(None) => self.end(None)?,
+            // A body that panics costs its request, not whatever else the connection carries.
+            let mut polled = None;
+            observe::guarded("request body", || {
+                polled = Some(Pin::new(body).poll_frame(cx));
+            });
+            match polled {
+                Some(Poll::Pending) => return Ok(true),
+                Some(Poll::Ready(Some(Ok(frame)))) => self.take_frame(frame)?,
+                Some(Poll::Ready(Some(Err(_)))) => return client(ProxyError::InvalidBody),
+                Some(Poll::Ready(None)) => self.end(None)?,
+                None => return client(ProxyError::Internal),
             }
         }
         Ok(self.source == Source::Held)

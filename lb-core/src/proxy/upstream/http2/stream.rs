@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::outgoing::Outgoing;
@@ -19,7 +19,7 @@ use super::session::{Session, to_io};
 use crate::proxy::rules::http2::{complete_handshake, translate};
 use crate::proxy::rules::names::is_forbidden_trailer;
 use crate::proxy::rules::response::{Answer, judge};
-use crate::proxy::upstream::answer::{AnswerError, Read};
+use crate::proxy::upstream::answer::{AnswerError, Read, in_passing};
 
 /// Takes a request in the form of HTTP/1.1 and sends it as HTTP/2.
 pub(crate) struct Http2Stream {
@@ -91,11 +91,11 @@ impl Http2Stream {
         let Incoming::Head(head) = &mut self.incoming else {
             return Poll::Pending;
         };
-        while let Poll::Ready(Some(Ok(head))) = head.poll_informational(cx) {
-            *interim = interim.saturating_add(1);
-            if head.status() == StatusCode::CONTINUE {
-                return Poll::Ready(Ok(Read::Continue));
-            }
+        if let Poll::Ready(Some(Ok(head))) = head.poll_informational(cx) {
+            let status = head.status();
+            *fields = head.into_parts().0.headers;
+            let answer = judge(status, fields, method, true).map_err(|_| AnswerError::Invalid)?;
+            return Poll::Ready(in_passing(answer, interim));
         }
         let answer = ready!(Pin::new(head).poll(cx));
         Poll::Ready(match answer {
