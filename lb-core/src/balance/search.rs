@@ -145,7 +145,7 @@ impl<S> Search<S> {
             }
         };
         match self.shared.services.get_shared(lease.endpoint(), pool) {
-            Some(service) => self.chosen(Some(lease), service),
+            Some(service) => self.chosen(lease, service),
             None => return Ok(Some(self.without_service(&lease))),
         }
         Ok(None)
@@ -153,8 +153,8 @@ impl<S> Search<S> {
 
     /// This endpoint it is, if that service is ready.
     #[inline]
-    pub(super) fn chosen(&mut self, lease: Option<Lease>, service: S) {
-        (self.lease.0, self.service) = (lease, Some(service));
+    pub(super) fn chosen(&mut self, lease: Lease, service: S) {
+        (self.lease.0, self.service) = (Some(lease), Some(service));
     }
 
     /// A member without a service is as good as none.
