@@ -31,7 +31,8 @@ pin_project! {
         // The endpoint that was called.
         lease: Unanswered,
         // Of requests whose session has news, that are explained, or that had to look further.
-        search: Option<Search<S>>,
+        // In a box, because few have one and all move.
+        search: Option<Box<Search<S>>>,
         #[pin]
         state: State<B, S::Future>,
     }
@@ -53,7 +54,7 @@ where
 {
     /// The way of most requests: the endpoint of this lease was called.
     #[inline]
-    pub(super) fn running(lease: Lease, search: Option<Search<S>>, answer: S::Future) -> Self {
+    pub(super) fn running(lease: Lease, search: Option<Box<Search<S>>>, answer: S::Future) -> Self {
         Self {
             lease: Unanswered(Some(lease)),
             search,
@@ -70,7 +71,7 @@ where
     /// A request that must look closer. Calls if a service is ready at once.
     #[cold]
     #[inline(never)]
-    pub(super) fn start(mut search: Search<S>, request: Request<B>) -> Self {
+    pub(super) fn start(mut search: Box<Search<S>>, request: Request<B>) -> Self {
         // A service that is not ready is asked again by the first poll, which can be woken.
         let next = search.step(&mut Context::from_waker(Waker::noop()));
         Self::go_on(search, next, request)
@@ -80,7 +81,7 @@ where
     #[cold]
     #[inline(never)]
     pub(super) fn go_on(
-        mut search: Search<S>,
+        mut search: Box<Search<S>>,
         next: Result<Next, BalanceError>,
         request: Request<B>,
     ) -> Self {
@@ -131,7 +132,7 @@ where
                 let mut answer = ready!(answer.poll(cx));
                 let held = &mut this.lease.0;
                 match &mut answer {
-                    Ok(response) => answered(held, this.search.as_ref(), response),
+                    Ok(response) => answered(held, this.search.as_deref(), response),
                     Err(_) => failed(held),
                 }
                 let response = match answer {
@@ -142,7 +143,7 @@ where
                 };
                 return Poll::Ready(Ok(response));
             }
-            let search = this.search.as_mut();
+            let search = this.search.as_deref_mut();
             let search = search.expect("invariant: it is not running");
             let next = this.state.as_mut().project().poll_search(search, cx);
             match ready!(next) {

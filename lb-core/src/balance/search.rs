@@ -58,14 +58,15 @@ pub(super) enum Next {
 }
 
 impl<S> Search<S> {
-    pub(super) fn new(shared: Arc<Shared<S>>, session: Option<Session>) -> Self {
-        Self {
-            shared,
+    #[cold]
+    pub(super) fn new(shared: &Arc<Shared<S>>, session: Option<Session>) -> Box<Self> {
+        Box::new(Self {
+            shared: Arc::clone(shared),
             session,
             lease: Unanswered(None),
             service: None,
             rare: None,
-        }
+        })
     }
 
     /// The endpoint that answered: binds the client, and explains, if that was asked for.

@@ -169,7 +169,7 @@ impl<S: Clone> Balance<S> {
         let services = &shared.services;
         let service = services.get(&mut self.kept, counted.endpoint(), &shared.pool);
         let Some(mut service) = service else {
-            return BalanceFuture::start(Search::new(Arc::clone(shared), session), request);
+            return BalanceFuture::start(Search::new(shared, session), request);
         };
         // A service that is not ready is asked again by the first poll, which can be woken.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -177,11 +177,11 @@ impl<S: Clone> Balance<S> {
                 let answer = service.call(request);
                 // Most sessions go on as they are, and their answers say nothing about them.
                 let news = session.filter(Session::has_news);
-                let search = news.map(|session| Search::new(Arc::clone(shared), Some(session)));
+                let search = news.map(|session| Search::new(shared, Some(session)));
                 BalanceFuture::running(Lease::new(counted, cx), search, answer)
             }
             ready => {
-                let mut search = Search::new(Arc::clone(shared), session);
+                let mut search = Search::new(shared, session);
                 search.chosen(Lease::new(counted, cx), service);
                 let next = search.asked(ready);
                 BalanceFuture::go_on(search, next, request)
@@ -200,7 +200,7 @@ impl<S: Clone> Balance<S> {
         let session = shared.session(&request);
         let key = shared.explain_key.as_deref();
         if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
-            let mut search = Search::new(Arc::clone(shared), session);
+            let mut search = Search::new(shared, session);
             search.explain(explanation);
             return BalanceFuture::start(search, request);
         }
@@ -210,7 +210,7 @@ impl<S: Clone> Balance<S> {
         };
         match picked {
             Some(picked) => self.go(picked.into(), session, cx, request),
-            None => BalanceFuture::start(Search::new(Arc::clone(shared), session), request),
+            None => BalanceFuture::start(Search::new(shared, session), request),
         }
     }
 }
