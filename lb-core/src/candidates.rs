@@ -157,7 +157,7 @@ impl Candidates {
     #[inline]
     pub(crate) fn moment(&self, cx: &PickCx<'_>) -> Moment {
         match &*self.entries {
-            [first, ..] => first.stats.fleet().moment(cx.now()),
+            [first, ..] => cx.moment(first.stats.fleet()),
             [] => Moment::at(Duration::ZERO),
         }
     }

@@ -19,7 +19,10 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use crate::{candidates::Candidates, endpoint::EndpointId};
+use crate::{
+    candidates::Candidates,
+    endpoint::{EndpointId, Fleet, stamped::Moment},
+};
 
 /// What one pick depends on besides the endpoints.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +39,21 @@ pub struct PickCx<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Time {
     At(Instant),
+    /// The same as the pool counts it, which takes a subtraction to know.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
+    Exact(Instant, Moment),
     /// Whoever needs to know asks this clock. Most picks do not.
     #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     By(fn() -> Instant),
+}
+
+/// When a request was picked, in the form that is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Started {
+    /// Nobody wanted to know.
+    Unknown,
+    At(Instant),
+    Exact(Moment),
 }
 
 impl<'a> PickCx<'a> {
@@ -47,6 +62,13 @@ impl<'a> PickCx<'a> {
     #[inline]
     pub fn new(now: Instant, random: u64) -> Self {
         Self::with_time(Time::At(now), random)
+    }
+
+    /// A pick at `now`, which the pool counts as `moment`.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
+    #[inline]
+    pub(crate) fn exact(now: Instant, moment: Moment, random: u64) -> Self {
+        Self::with_time(Time::Exact(now, moment), random)
     }
 
     /// A pick that is not timed unless somebody asks for the time.
@@ -95,17 +117,27 @@ impl<'a> PickCx<'a> {
     #[inline]
     pub fn now(&self) -> Instant {
         match self.time {
-            Time::At(now) => now,
+            Time::At(now) | Time::Exact(now, _) => now,
             Time::By(clock) => clock(),
+        }
+    }
+
+    /// The time of the pick as the pool counts it.
+    #[inline]
+    pub(crate) fn moment(&self, fleet: &Fleet) -> Moment {
+        match self.time {
+            Time::Exact(_, moment) => moment,
+            _ => fleet.moment(self.now()),
         }
     }
 
     /// The time of the pick, unless it takes a clock to know.
     #[inline]
-    pub(crate) fn known_now(&self) -> Option<Instant> {
+    pub(crate) fn started(&self) -> Started {
         match self.time {
-            Time::At(now) => Some(now),
-            Time::By(_) => None,
+            Time::At(now) => Started::At(now),
+            Time::Exact(_, moment) => Started::Exact(moment),
+            Time::By(_) => Started::Unknown,
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Key<'a> {
     pub(super) hash: u64,
 }
 
-impl<V: Clone> Entry<V> {
+impl<V> Entry<V> {
     pub(super) fn new(key: Key<'_>, value: V) -> Self {
         Self {
             hash: key.hash,
@@ -50,9 +50,9 @@ impl<V: Clone> Entry<V> {
 
     /// The result, if it is that of `key`.
     #[inline]
-    pub(super) fn get(&self, key: Key<'_>) -> Option<V> {
+    pub(super) fn get(&self, key: Key<'_>) -> Option<&V> {
         // Equal hashes first: how long a comparison takes then tells a guesser nothing.
-        (self.hash == key.hash && *self.key == *key.bytes).then(|| self.value.clone())
+        (self.hash == key.hash && *self.key == *key.bytes).then_some(&self.value)
     }
 }
 
@@ -85,7 +85,7 @@ impl<V: Clone> Known<V> {
 
     /// What was worked out from `key` last.
     pub(super) fn get(&self, key: Key<'_>) -> Option<V> {
-        self.slot(key)?.as_ref()?.get(key)
+        self.slot(key)?.as_ref()?.get(key).cloned()
     }
 
     /// Remembers what was worked out from `key`.

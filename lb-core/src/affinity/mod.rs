@@ -71,7 +71,7 @@ use self::token::KeyRing;
 use crate::client::TrustedProxies;
 use crate::endpoint::Endpoint;
 use crate::error::ConfigError;
-use crate::pool::{Pool, PoolBuilder};
+use crate::pool::{Picked, Pool, PoolBuilder};
 
 /// A shorter secret could be guessed.
 const MIN_KEY_BYTES: usize = 16;
@@ -334,6 +334,33 @@ impl Affinity {
         match carrier {
             Carrier::Cookie(name) => cookies::find(headers, name, valid),
             Carrier::Header(name) => valid(headers.get(name.as_ref()?)?.as_bytes()),
+        }
+    }
+
+    /// The endpoint of a session that goes on as it is: its token is the first that the
+    /// request sends, this thread opened it before, it is neither over nor due, and the
+    /// endpoint takes the request. `None` leaves everything to a [`Session`].
+    #[inline]
+    pub(crate) fn pick_near(
+        &self,
+        headers: &HeaderMap,
+        unix_seconds: impl Fn() -> u64,
+        pick: impl Fn(&Binding) -> Option<Picked>,
+    ) -> Option<Picked> {
+        let Source::Token { carrier, keys, .. } = &self.source else {
+            return None;
+        };
+        let read = |binding: &Binding| {
+            let now = unix_seconds();
+            let goes_on = binding.expires_minute > now / 60 && !self.is_due(binding, now);
+            goes_on.then(|| pick(binding)).flatten()
+        };
+        match carrier {
+            Carrier::Cookie(name) => {
+                let first = |value: &[u8]| Some(keys.read_near(value, read));
+                cookies::find(headers, name, first).flatten()
+            }
+            Carrier::Header(name) => keys.read_near(headers.get(name.as_ref()?)?.as_bytes(), read),
         }
     }
 

@@ -16,16 +16,26 @@ thread_local! {
     static NEAR: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What this thread remembers of `key` among those of `known`.
+/// What `read` makes of what this thread remembers of `key` among those of `known`.
 #[inline]
-pub(super) fn get(known: &Known<Binding>, key: Key<'_>) -> Option<Binding> {
-    let get = |near: &RefCell<Vec<Slot>>| {
+pub(super) fn read<R>(
+    known: &Known<Binding>,
+    key: Key<'_>,
+    read: impl FnOnce(&Binding) -> Option<R>,
+) -> Option<R> {
+    let find = |near: &RefCell<Vec<Slot>>| {
         let near = near.try_borrow().ok()?;
         let (of, entry) = near.get(key.hash as usize % SLOTS)?.as_ref()?;
-        (*of == known.number()).then(|| entry.get(key)).flatten()
+        let own = (*of == known.number()).then_some(entry)?;
+        read(own.get(key)?)
     };
     // Nothing while the thread ends.
-    NEAR.try_with(get).ok().flatten()
+    NEAR.try_with(find).ok().flatten()
+}
+
+/// What this thread remembers of `key` among those of `known`.
+pub(super) fn get(known: &Known<Binding>, key: Key<'_>) -> Option<Binding> {
+    read(known, key, |binding| Some(binding.clone()))
 }
 
 /// Remembers it; what it replaces is found elsewhere, or worked out again.

@@ -10,7 +10,7 @@ use super::{Affinity, Binding, OnDown, Source};
 use crate::endpoint::{Cause, Endpoint, EndpointId};
 use crate::error::PickError;
 use crate::pick::PickCx;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Picked, Pool};
 
 /// What of a request affinity looks at.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,15 @@ impl Session {
                     key,
                 }
             }
+        }
+    }
+
+    /// The way of most requests; `None` leaves everything to [`pick`](Self::pick).
+    #[inline]
+    pub(crate) fn pick_quickly(&self, pool: &Pool, cx: &PickCx<'_>) -> Option<Picked> {
+        match &self.binding {
+            Some(binding) => pool.pick_bound_quickly(&binding.id, Some(binding.incarnation), cx),
+            None => pool.pick_quickly(&self.key.map_or(*cx, |key| cx.hash(key))),
         }
     }
 

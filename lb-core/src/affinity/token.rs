@@ -96,6 +96,16 @@ impl KeyRing {
         Some(URL_SAFE_NO_PAD.encode([&tag[..], &plain].concat()))
     }
 
+    /// What `read` makes of the binding in `value`, if this thread opened it before.
+    #[inline]
+    pub(crate) fn read_near<R>(
+        &self,
+        value: &[u8],
+        read: impl FnOnce(&Binding) -> Option<R>,
+    ) -> Option<R> {
+        near::read(&self.opened, self.opened.key(value)?, read)
+    }
+
     /// The binding in `value`, if any key of the ring signed it.
     #[inline]
     pub(crate) fn open(&self, value: &[u8]) -> Option<Binding> {

@@ -15,9 +15,7 @@ use tower_service::Service;
 
 use super::observe::Metrics;
 use super::search::{Next, Search, Unanswered};
-use super::service::Shared;
 use super::{BalanceBody, BalanceError};
-use crate::affinity::Session;
 use crate::clock;
 use crate::endpoint::{Answers as _, Outcome};
 use crate::pool::Lease;
@@ -33,7 +31,8 @@ pin_project! {
         // The endpoint that was called.
         lease: Unanswered,
         // Of requests whose session has news, that are explained, or that had to look further.
-        search: Option<Search<S>>,
+        // In a box, because few have one and all move.
+        search: Option<Box<Search<S>>>,
         #[pin]
         state: State<B, S::Future>,
     }
@@ -55,13 +54,9 @@ where
 {
     /// The way of most requests: the endpoint of this lease was called.
     #[inline]
-    pub(super) fn running(
-        lease: Option<Lease>,
-        search: Option<Search<S>>,
-        answer: S::Future,
-    ) -> Self {
+    pub(super) fn running(lease: Lease, search: Option<Box<Search<S>>>, answer: S::Future) -> Self {
         Self {
-            lease: Unanswered(lease),
+            lease: Unanswered(Some(lease)),
             search,
             state: State::Running { answer },
         }
@@ -73,30 +68,23 @@ where
     S: Service<Request<B>> + Clone,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// A request that must look further; `begin` is what it found so far.
+    /// A request that must look closer. Calls if a service is ready at once.
     #[cold]
     #[inline(never)]
-    pub(super) fn search(
-        shared: &Arc<Shared<S>>,
-        session: Option<Session>,
-        request: Request<B>,
-        begin: impl FnOnce(&mut Search<S>) -> Result<Next, BalanceError>,
-    ) -> Self {
-        let mut search = Search::new(Arc::clone(shared), session);
-        let next = begin(&mut search);
-        Self::go_on(search, next, request)
-    }
-
-    /// Calls if a service is ready at once, as most are.
-    #[inline]
-    pub(super) fn start(mut search: Search<S>, request: Request<B>) -> Self {
+    pub(super) fn start(mut search: Box<Search<S>>, request: Request<B>) -> Self {
         // A service that is not ready is asked again by the first poll, which can be woken.
         let next = search.step(&mut Context::from_waker(Waker::noop()));
         Self::go_on(search, next, request)
     }
 
-    #[inline]
-    fn go_on(mut search: Search<S>, next: Result<Next, BalanceError>, request: Request<B>) -> Self {
+    /// What comes after this step.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn go_on(
+        mut search: Box<Search<S>>,
+        next: Result<Next, BalanceError>,
+        request: Request<B>,
+    ) -> Self {
         let mut lease = Unanswered(None);
         let state = match next {
             Ok(Next::Call) => State::Running {
@@ -144,7 +132,7 @@ where
                 let mut answer = ready!(answer.poll(cx));
                 let held = &mut this.lease.0;
                 match &mut answer {
-                    Ok(response) => answered(held, this.search.as_ref(), response),
+                    Ok(response) => answered(held, this.search.as_deref(), response),
                     Err(_) => failed(held),
                 }
                 let response = match answer {
@@ -155,7 +143,7 @@ where
                 };
                 return Poll::Ready(Ok(response));
             }
-            let search = this.search.as_mut();
+            let search = this.search.as_deref_mut();
             let search = search.expect("invariant: it is not running");
             let next = this.state.as_mut().project().poll_search(search, cx);
             match ready!(next) {

@@ -58,14 +58,15 @@ pub(super) enum Next {
 }
 
 impl<S> Search<S> {
-    pub(super) fn new(shared: Arc<Shared<S>>, session: Option<Session>) -> Self {
-        Self {
-            shared,
+    #[cold]
+    pub(super) fn new(shared: &Arc<Shared<S>>, session: Option<Session>) -> Box<Self> {
+        Box::new(Self {
+            shared: Arc::clone(shared),
             session,
             lease: Unanswered(None),
             service: None,
             rare: None,
-        }
+        })
     }
 
     /// The endpoint that answered: binds the client, and explains, if that was asked for.
@@ -145,7 +146,7 @@ impl<S> Search<S> {
             }
         };
         match self.shared.services.get_shared(lease.endpoint(), pool) {
-            Some(service) => self.chosen(Some(lease), service),
+            Some(service) => self.chosen(lease, service),
             None => return Ok(Some(self.without_service(&lease))),
         }
         Ok(None)
@@ -153,8 +154,8 @@ impl<S> Search<S> {
 
     /// This endpoint it is, if that service is ready.
     #[inline]
-    pub(super) fn chosen(&mut self, lease: Option<Lease>, service: S) {
-        (self.lease.0, self.service) = (lease, Some(service));
+    pub(super) fn chosen(&mut self, lease: Lease, service: S) {
+        (self.lease.0, self.service) = (Some(lease), Some(service));
     }
 
     /// A member without a service is as good as none.

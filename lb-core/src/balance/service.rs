@@ -24,7 +24,7 @@ use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
 use crate::error::ConfigError;
 use crate::explain::Explanation;
 use crate::pick::PickCx;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Counted, Lease, Picked, Pool};
 
 /// Sends each request to the service of one endpoint; see the [module](super).
 ///
@@ -143,26 +143,33 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let shared = &self.shared;
-        if shared.explain_key.is_some() {
-            return shared.call_closely(request);
+        let cx = self.shared.pool.cx_now();
+        match self.shared.pick_at_once(&request, &cx) {
+            Some(picked) => self.go(picked.into(), None, &cx, request),
+            None => self.call_closely(&cx, request),
         }
-        let mut session = shared.session(&request);
-        let cx = shared.pool.cx_now();
-        // Moved once, to where it stays.
-        let picked = shared.pick(session.as_mut(), &cx);
-        let lease = match &picked {
-            Ok(lease) => lease,
-            Err(why) => {
-                let (why, now) = (*why, cx.now());
-                let begin = |search: &mut Search<S>| search.nobody(why, now);
-                return BalanceFuture::search(shared, session, request, begin);
-            }
-        };
+    }
+}
+
+impl<S: Clone> Balance<S> {
+    /// To this endpoint.
+    #[inline]
+    fn go<B>(
+        &mut self,
+        counted: Counted,
+        session: Option<Session>,
+        cx: &PickCx<'_>,
+        request: Request<B>,
+    ) -> BalanceFuture<S, B>
+    where
+        S: Service<Request<B>>,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let shared = &self.shared;
         let services = &shared.services;
-        let Some(mut service) = services.get(&mut self.kept, lease.endpoint(), &shared.pool) else {
-            let begin = |search: &mut Search<S>| Ok(search.without_service(lease));
-            return BalanceFuture::search(shared, session, request, begin);
+        let service = services.get(&mut self.kept, counted.endpoint(), &shared.pool);
+        let Some(mut service) = service else {
+            return BalanceFuture::start(Search::new(shared, session), request);
         };
         // A service that is not ready is asked again by the first poll, which can be woken.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -170,13 +177,40 @@ where
                 let answer = service.call(request);
                 // Most sessions go on as they are, and their answers say nothing about them.
                 let news = session.filter(Session::has_news);
-                let search = news.map(|session| Search::new(Arc::clone(shared), Some(session)));
-                BalanceFuture::running(picked.ok(), search, answer)
+                let search = news.map(|session| Search::new(shared, Some(session)));
+                BalanceFuture::running(Lease::new(counted, cx), search, answer)
             }
-            ready => BalanceFuture::search(shared, session, request, |search| {
-                search.chosen(picked.ok(), service);
-                search.asked(ready)
-            }),
+            ready => {
+                let mut search = Search::new(shared, session);
+                search.chosen(Lease::new(counted, cx), service);
+                let next = search.asked(ready);
+                BalanceFuture::go_on(search, next, request)
+            }
+        }
+    }
+
+    /// A request whose session is new here, that may be explained, or finds nobody at once.
+    #[inline(never)]
+    fn call_closely<B>(&mut self, cx: &PickCx<'_>, mut request: Request<B>) -> BalanceFuture<S, B>
+    where
+        S: Service<Request<B>>,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let shared = &self.shared;
+        let session = shared.session(&request);
+        let key = shared.explain_key.as_deref();
+        if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
+            let mut search = Search::new(shared, session);
+            search.explain(explanation);
+            return BalanceFuture::start(search, request);
+        }
+        let picked = match &session {
+            None => shared.pool.pick_quickly(cx),
+            Some(session) => session.pick_quickly(&shared.pool, cx),
+        };
+        match picked {
+            Some(picked) => self.go(picked.into(), session, cx, request),
+            None => BalanceFuture::start(Search::new(shared, session), request),
         }
     }
 }
@@ -195,6 +229,21 @@ impl<S> Shared<S> {
         Some(Session::read(Some(affinity), &asked, clock::unix_seconds))
     }
 
+    /// The way of most requests, which have no session or one that goes on as it is.
+    #[inline]
+    fn pick_at_once<B>(&self, request: &Request<B>, cx: &PickCx<'_>) -> Option<Picked> {
+        if self.explain_key.is_some() {
+            return None;
+        }
+        let Some(affinity) = self.affinity.as_deref() else {
+            return self.pool.pick_quickly(cx);
+        };
+        affinity.pick_near(request.headers(), clock::unix_seconds, |binding| {
+            self.pool
+                .pick_bound_quickly(&binding.id, Some(binding.incarnation), cx)
+        })
+    }
+
     /// An endpoint for a request, which has this session.
     #[inline]
     pub(super) fn pick(
@@ -206,20 +255,6 @@ impl<S> Shared<S> {
             None => self.pool.pick(cx).map_err(NoLease::Nobody),
             Some(session) => session.pick(self.affinity.as_deref(), &self.pool, cx),
         }
-    }
-
-    /// A request that may be explained.
-    fn call_closely<B>(self: &Arc<Self>, mut request: Request<B>) -> BalanceFuture<S, B>
-    where
-        S: Service<Request<B>> + Clone,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let mut search = Search::new(Arc::clone(self), self.session(&request));
-        let key = self.explain_key.as_deref();
-        if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
-            search.explain(explanation);
-        }
-        BalanceFuture::start(search, request)
     }
 }
 

@@ -126,9 +126,7 @@ impl Estimates {
     pub(crate) fn failure_penalty(&self, tick: impl FnOnce() -> Tick) -> f64 {
         match self.failures.get() {
             // Time only forgives: no need to ask for it for a good share.
-            Some((share, at)) if share > failure::TOLERATED => {
-                bad_penalty(share, tick().seconds_since(at))
-            }
+            Some((share, at)) if share > failure::TOLERATED => bad_penalty(share, at, tick),
             _ => 0.0,
         }
     }
@@ -136,6 +134,6 @@ impl Estimates {
 
 #[cold]
 #[inline(never)]
-fn bad_penalty(share: f64, passed_seconds: f64) -> f64 {
-    failure::factor(failure::faded(share, passed_seconds)) - 1.0
+fn bad_penalty(share: f64, at: Tick, now: impl FnOnce() -> Tick) -> f64 {
+    failure::factor(failure::faded(share, now().seconds_since(at))) - 1.0
 }

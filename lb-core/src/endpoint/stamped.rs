@@ -22,6 +22,12 @@ impl Moment {
         self.0
     }
 
+    /// Seconds from `earlier` to `self`; none if it is later.
+    #[inline]
+    pub(crate) fn seconds_since(self, earlier: Self) -> f64 {
+        self.0.saturating_sub(earlier.0) as f64 * 1e-9
+    }
+
     #[inline]
     pub(crate) fn tick(self) -> Tick {
         // Truncation is the wrap.

@@ -111,11 +111,11 @@ impl Stats {
     /// Counts one more request; with `timed` it also notes when the first of
     /// several began to wait.
     #[inline]
-    pub(crate) fn enter(&self, mask: u32, limit: u32, timed: Option<Instant>) -> bool {
+    pub(crate) fn enter(&self, mask: u32, limit: u32, timed: Option<Moment>) -> bool {
         if let Some(now) = timed
             && self.waiting() == 0
         {
-            self.progressed(self.fleet.moment(now).tick());
+            self.progressed(now.tick());
         }
         match self.traffic.enter(mask, limit) {
             Ok(()) => true,
@@ -219,8 +219,8 @@ impl Stats {
     }
 
     /// Folds one outcome into what is known, and how long it took if that is known.
-    pub(crate) fn learn(&self, outcome: Outcome, latency: Option<Duration>, now: Instant) {
-        let tick = self.fleet.moment(now).tick();
+    pub(crate) fn learn(&self, outcome: Outcome, seconds: Option<f64>, now: Moment) {
+        let tick = now.tick();
         if outcome == Outcome::Accepted {
             self.accept(tick);
         }
@@ -231,7 +231,6 @@ impl Stats {
         if outcome != Outcome::Cancelled {
             self.progressed(tick);
         }
-        let seconds = latency.map(|latency| latency.as_secs_f64());
         self.estimates.learn(outcome, seconds, tick, &self.fleet);
     }
 

@@ -17,7 +17,8 @@ use crate::{
     endpoint::EndpointId,
     pick::PickCx,
     pool::{
-        known::{self, Known, PLACES, Picked},
+        counted::Picked,
+        known::{self, Known, PLACES},
         snapshot::{self, Snapshot},
     },
 };

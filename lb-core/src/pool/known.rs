@@ -18,7 +18,7 @@ use crate::{
     endpoint::{Endpoint, EndpointId},
     error::PickError,
     pick::PickCx,
-    pool::{lease::Lease, snapshot::Snapshot},
+    pool::{counted::Picked, lease::Lease, snapshot::Snapshot},
 };
 
 /// Pools that one thread keeps at once; beyond that they take turns.
@@ -114,10 +114,7 @@ impl Known {
     #[inline]
     pub(super) fn pick(&self, cx: &PickCx<'_>) -> Option<Picked> {
         let index = self.snapshot.pick(cx)?;
-        Some(Picked {
-            timed: self.snapshot.timed || cx.is_sampled(),
-            handle: self.handle(index),
-        })
+        Some(self.picked(index, cx))
     }
 
     /// Counts a request at the endpoint that it is bound to.
@@ -130,10 +127,7 @@ impl Known {
     ) -> Result<Picked, PickError> {
         let index = self.index(id).ok_or(PickError::Unknown)?;
         self.snapshot.enter_bound(index, incarnation, cx)?;
-        Ok(Picked {
-            timed: self.snapshot.timed || cx.is_sampled(),
-            handle: self.handle(index),
-        })
+        Ok(self.picked(index, cx))
     }
 
     /// Where the endpoint of that name is. Requests of one session bring one name, that is
@@ -158,26 +152,23 @@ impl Known {
         let Some(index) = snapshot.pick(cx) else {
             return Err(no_endpoint(snapshot.candidates.len()));
         };
-        let timed = snapshot.timed || cx.is_sampled();
-        let lease = Lease::new(self.handle(index), timed, cx.known_now());
+        let lease = Lease::new(self.picked(index, cx).into(), cx);
         Ok(match &snapshot.shadow {
             None => lease,
             Some(shadow) => lease.with_shadow(shadow.pick(cx, index)),
         })
     }
 
-    /// A handle of the endpoint at `index`, which must be one.
+    /// The request that was counted at `index`.
     #[inline]
-    pub(crate) fn handle(&self, index: usize) -> Handle {
+    pub(crate) fn picked(&self, index: usize, cx: &PickCx<'_>) -> Picked {
         let spare = self
             .spare
             .get(index)
             .and_then(|spare| spare.endpoint.take());
-        Handle {
-            endpoint: Some(spare.unwrap_or_else(|| self.another(index))),
-            index: index as u32,
-            place: self.place,
-        }
+        let endpoint = spare.unwrap_or_else(|| self.another(index));
+        let timed = self.snapshot.timed || cx.is_sampled();
+        Picked::new(endpoint, index, self.place, timed)
     }
 
     /// Several requests of this thread are at this endpoint, or it is the first.
@@ -197,42 +188,20 @@ fn no_endpoint(known: usize) -> PickError {
     }
 }
 
-/// An endpoint where the request is counted already.
-pub(crate) struct Picked {
-    pub(crate) handle: Handle,
-    /// Response times are to be learned of this request.
-    pub(crate) timed: bool,
-}
-
-/// Keeps an endpoint alive. Wherever it is dropped, that thread keeps the
-/// reference for its next request there.
-pub(crate) struct Handle {
-    endpoint: Option<Arc<Endpoint>>,
-    index: u32,
-    place: u8,
-}
-
-const HELD: &str = "invariant: only drop takes it";
-
-impl Handle {
-    #[inline]
-    pub(crate) fn get(&self) -> &Endpoint {
-        self.endpoint.as_deref().expect(HELD)
-    }
-}
-
-impl Drop for Handle {
-    #[inline]
-    fn drop(&mut self) {
-        let (index, place) = (self.index as usize, usize::from(self.place));
-        let address = Arc::as_ptr(self.endpoint.as_ref().expect(HELD)).addr();
-        let keep = |known: &Known| {
-            // What lay there goes with the handle, when nothing is borrowed any more.
-            if let Some(spare) = known.spare.get(index).filter(|spare| spare.of == address) {
-                self.endpoint = spare.endpoint.replace(self.endpoint.take());
-            }
-        };
-        // Without a place to keep it the reference is dropped as any other.
-        kept(place, keep).unwrap_or_default();
-    }
+/// Leaves the reference in `endpoint` with this thread, for its next request at that
+/// `index` of the pool at `place`, if it is known there.
+#[inline]
+pub(super) fn give_back(place: usize, index: usize, endpoint: &mut Option<Arc<Endpoint>>) {
+    let address = endpoint
+        .as_ref()
+        .map(|endpoint| Arc::as_ptr(endpoint).addr());
+    let keep = |known: &Known| {
+        // What lay there goes with the caller, when nothing is borrowed any more.
+        let spare = known.spare.get(index);
+        if let Some(spare) = spare.filter(|spare| Some(spare.of) == address) {
+            *endpoint = spare.endpoint.replace(endpoint.take());
+        }
+    };
+    // Without a place to keep it the reference is dropped as any other.
+    kept(place, keep).unwrap_or_default();
 }

@@ -1,5 +1,8 @@
 //! One request at one endpoint.
 
+#[cfg(feature = "proxy")]
+mod head;
+
 use std::{
     fmt,
     time::{Duration, Instant},
@@ -7,40 +10,26 @@ use std::{
 
 use crate::{
     breaker::{Slot, Trial},
-    endpoint::{Endpoint, Observation, Outcome},
-    pool::{known::Handle, shadow::ShadowLease},
+    endpoint::{Endpoint, Observation, Outcome, stamped::Moment},
+    pick::{PickCx, Started},
+    pool::{counted::Counted, shadow::ShadowLease},
     report::LoadReport,
 };
+
+#[cfg(feature = "proxy")]
+pub(crate) use self::head::HeadLease;
 
 /// One request at the endpoint chosen for it. Dropping it is the only way to
 /// stop counting, so that a cancelled future, an early return and a panic all
 /// count correctly. Move it into the response body or the tunnel.
 #[must_use = "the request stops counting when this is dropped"]
 pub struct Lease {
-    endpoint: Handle,
+    counted: Counted,
     /// Unknown if nobody wanted to know when the request was picked.
-    started: Option<Instant>,
-    /// Response times are to be learned of this request.
-    timed: bool,
-    told: Told,
-    /// Counted as answered, see [`Stats::waiting`](crate::endpoint::Stats::waiting).
-    answered: bool,
-    /// How long the head took, if that alone is told.
-    #[cfg(feature = "proxy")]
-    head_nanos: u64,
+    started: Started,
     /// Rare: only trials, and requests of an upstream with a limit or of a pool with a
     /// shadow, have one.
     held: Option<Box<Held>>,
-}
-
-/// What is known of how the request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    /// A good head came, and the body is still to come.
-    #[cfg(feature = "proxy")]
-    Head(Outcome),
-    All,
 }
 
 /// What few requests hold.
@@ -56,23 +45,21 @@ pub(crate) struct Held {
 
 impl Lease {
     #[inline]
-    pub(crate) fn new(endpoint: Handle, timed: bool, started: Option<Instant>) -> Self {
+    pub(crate) fn new(counted: Counted, cx: &PickCx<'_>) -> Self {
         Self {
-            endpoint,
-            started,
-            timed: timed && started.is_some(),
-            told: Told::Nothing,
-            answered: false,
-            #[cfg(feature = "proxy")]
-            head_nanos: 0,
+            counted,
+            started: cx.started(),
             held: None,
         }
     }
 
     /// Tries an endpoint whose circuit was open.
-    pub(crate) fn with_trial(mut self, trial: Trial) -> Self {
-        self.held.get_or_insert_default().trial = Some(trial);
-        self
+    pub(crate) fn of_trial(counted: Counted, cx: &PickCx<'_>, trial: Trial) -> Self {
+        let mut lease = Self::new(counted, cx);
+        lease.started = Started::At(cx.now());
+        lease.counted.set_timed();
+        lease.held.get_or_insert_default().trial = Some(trial);
+        lease
     }
 
     /// Keeps its place among the requests of the upstream until it ends.
@@ -92,19 +79,28 @@ impl Lease {
     #[must_use]
     #[inline]
     pub fn endpoint(&self) -> &Endpoint {
-        self.endpoint.get()
+        self.counted.endpoint()
     }
 
     /// When it was picked, if that is known and nobody will want to know how long it took.
     pub(crate) fn untimed_since(&self) -> Option<Instant> {
-        self.started.filter(|_| !self.timed)
+        let known = !self.counted.is_timed() && self.is_start_known();
+        known.then(|| self.started())
     }
 
     /// When it was picked.
     #[must_use]
     pub fn started(&self) -> Instant {
-        self.started
-            .expect("invariant: picks without a time are Balance's own")
+        match self.started {
+            Started::At(now) => now,
+            Started::Exact(moment) => self.endpoint().stats.fleet().instant(moment),
+            Started::Unknown => unreachable!("invariant: picks without a time are Balance's own"),
+        }
+    }
+
+    #[inline]
+    fn is_start_known(&self) -> bool {
+        !matches!(self.started, Started::Unknown)
     }
 
     /// Says how the request ended, for policies that learn. For streams that is
@@ -121,20 +117,10 @@ impl Lease {
     }
 
     fn record_and(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
-        if self.may_tell() {
+        if self.counted.may_tell() {
             self.answer();
             self.tell(outcome, retry_after, now);
         }
-    }
-
-    /// Only the first word counts.
-    #[inline]
-    fn may_tell(&mut self) -> bool {
-        let first = self.told == Told::Nothing;
-        if first {
-            self.told = Told::All;
-        }
-        first
     }
 
     /// As [`record`](Self::record), but reads the clock only if somebody wants
@@ -143,7 +129,7 @@ impl Lease {
     /// the answer has ended with its head, and this lease is dropped at once.
     #[inline]
     pub fn settle(&mut self, outcome: Outcome, streams: bool, clock: impl FnOnce() -> Instant) {
-        if !self.may_tell() {
+        if !self.counted.may_tell() {
             return;
         }
         let rare = self.held.is_some();
@@ -151,7 +137,7 @@ impl Lease {
             self.answer();
         }
         let stats = &self.endpoint().stats;
-        if self.timed || rare || self.is_observed() || stats.is_news(outcome) {
+        if self.counted.is_timed() || rare || self.is_observed() || stats.is_news(outcome) {
             self.tell(outcome, None, clock());
         }
     }
@@ -163,8 +149,7 @@ impl Lease {
     }
 
     fn answer(&mut self) {
-        self.answered = true;
-        self.endpoint().stats.answer();
+        self.counted.answer();
         if let Some(shadow) = self.held.as_mut().and_then(|held| held.shadow.as_mut()) {
             shadow.answer();
         }
@@ -173,110 +158,65 @@ impl Lease {
     /// Whoever observes wants to know how long it took.
     #[inline]
     fn is_observed(&self) -> bool {
-        self.started.is_some() && self.endpoint().stats.observers().any()
+        self.is_start_known() && self.endpoint().stats.observers().any()
     }
 
     fn tell(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
-        let Some(started) = self.started else {
-            return self.endpoint().stats.learn(outcome, None, now);
+        let moment = self.endpoint().stats.fleet().moment(now);
+        let Some(seconds) = self.seconds_until(now, moment) else {
+            return self.endpoint().stats.learn(outcome, None, moment);
         };
-        let latency = now.saturating_duration_since(started);
-        let observation = Observation {
-            outcome,
-            latency,
-            now,
-            retry_after,
-        };
-        self.learn(&observation);
+        self.endpoint().stats.learn(outcome, Some(seconds), moment);
         if self.held.is_some() || self.is_observed() {
-            self.announce(&observation);
+            self.tell_others(outcome, seconds, retry_after, now);
         }
     }
 
-    /// Counters and policies.
-    fn learn(&self, observation: &Observation) {
-        let (outcome, latency) = (observation.outcome, Some(observation.latency));
-        self.endpoint()
-            .stats
-            .learn(outcome, latency, observation.now);
+    /// A shadow, observers, the breaker.
+    #[cold]
+    #[inline(never)]
+    fn tell_others(
+        &mut self,
+        outcome: Outcome,
+        seconds: f64,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
+        self.teach_shadow(outcome, seconds, now);
+        self.announce(&Observation {
+            outcome,
+            latency: now.saturating_duration_since(self.started()),
+            now,
+            retry_after,
+        });
+    }
+
+    /// How long the request takes at this time, in both its forms.
+    #[inline]
+    fn seconds_until(&self, now: Instant, moment: Moment) -> Option<f64> {
+        match self.started {
+            Started::Exact(started) => Some(moment.seconds_since(started)),
+            Started::At(started) => Some(now.saturating_duration_since(started).as_secs_f64()),
+            Started::Unknown => None,
+        }
+    }
+
+    fn teach_shadow(&self, outcome: Outcome, seconds: f64, now: Instant) {
         if let Some(shadow) = self.held.as_ref().and_then(|held| held.shadow.as_ref()) {
-            shadow.learn(outcome, latency, observation.now);
+            let moment = self.endpoint().stats.fleet().moment(now);
+            shadow.learn(outcome, Some(seconds), moment);
         }
     }
 
     /// Observers, and the breaker if this was its trial.
     fn announce(&mut self, observation: &Observation) {
         if self.is_observed() {
-            let endpoint = self.endpoint.get();
+            let endpoint = self.counted.endpoint();
             endpoint.stats.observers().tell(endpoint, observation);
         }
         if let Some(trial) = self.held.as_mut().and_then(|held| held.trial.take()) {
             trial.settle(observation);
         }
-    }
-}
-
-/// An answer whose body is still to come, for the proxy, which sees it end.
-#[cfg(feature = "proxy")]
-impl Lease {
-    /// As [`record`](Self::record), for a good head that came after `latency`: policies
-    /// that time requests learn now, observers and breakers when the body has ended. An
-    /// endpoint that breaks every answer off must not look well in between.
-    pub(crate) fn record_head(&mut self, outcome: Outcome, latency: Duration, now: Instant) {
-        if !self.may_tell() {
-            return;
-        }
-        self.answer();
-        // As in `settle`: nobody else wants to know the time of this one.
-        if self.timed || self.held.is_some() || self.endpoint().stats.is_news(outcome) {
-            self.learn(&Observation {
-                outcome,
-                latency,
-                now,
-                retry_after: None,
-            });
-        }
-        self.told = Told::Head(outcome);
-        self.head_nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-    }
-
-    /// The endpoint broke the body off: what looked like a success was none.
-    pub(crate) fn body_broke(&mut self, now: Instant) {
-        if let Told::Head(_) = self.told {
-            self.told = Told::All;
-            self.tell(Outcome::Failure, None, now);
-        }
-    }
-
-    /// The body ended as it should.
-    pub(crate) fn body_ended(&mut self, now: Instant) {
-        if let Told::Head(outcome) = self.told {
-            self.told = Told::All;
-            self.announce(&Observation {
-                outcome,
-                latency: Duration::from_nanos(self.head_nanos),
-                now,
-                retry_after: None,
-            });
-        }
-    }
-
-    /// The client left before the body ended: the head was good.
-    #[cold]
-    #[inline(never)]
-    fn left(&mut self) {
-        self.body_ended(self.started() + Duration::from_nanos(self.head_nanos));
-    }
-}
-
-impl Drop for Lease {
-    #[inline]
-    fn drop(&mut self) {
-        #[cfg(feature = "proxy")]
-        if let Told::Head(_) = self.told {
-            self.left();
-        }
-        self.endpoint().stats.leave(self.answered);
     }
 }
 

@@ -27,6 +27,7 @@
 //! ```
 
 mod builder;
+mod counted;
 mod current;
 mod discover;
 mod drain;
@@ -56,6 +57,11 @@ use crate::{
     report::LoadReport,
 };
 
+#[cfg(feature = "affinity")]
+pub(crate) use self::counted::Counted;
+pub(crate) use self::counted::Picked;
+#[cfg(feature = "proxy")]
+pub(crate) use self::lease::HeadLease;
 pub use self::{
     builder::PoolBuilder,
     drain::Drained,
@@ -92,10 +98,16 @@ impl Pool {
     /// [`PickError`] if no endpoint can take this request.
     #[inline]
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
-        match self.shared.current.pick(cx) {
-            Some(picked) => Ok(Lease::new(picked.handle, picked.timed, cx.known_now())),
+        match self.pick_quickly(cx) {
+            Some(picked) => Ok(Lease::new(picked.into(), cx)),
             None => self.shared.pick_closely(cx),
         }
+    }
+
+    /// The way of most picks; `None` leaves everything to [`pick`](Self::pick).
+    #[inline]
+    pub(crate) fn pick_quickly(&self, cx: &PickCx<'_>) -> Option<Picked> {
+        self.shared.current.pick(cx)
     }
 
     /// A pick now: the clock is read if somebody wants to know the time of it.
@@ -104,7 +116,8 @@ impl Pool {
     pub(crate) fn cx_now(&self) -> PickCx<'static> {
         let random = fastrand::u64(..);
         if self.shared.is_timed(random) {
-            PickCx::new(clock::now(), random)
+            let now = clock::now();
+            PickCx::exact(now, self.shared.fleet.moment(now), random)
         } else {
             PickCx::untimed(clock::now, random)
         }
@@ -137,10 +150,22 @@ impl Pool {
         incarnation: Option<u64>,
         cx: &PickCx<'_>,
     ) -> Result<Lease, PickError> {
-        match self.shared.current.pick_bound(id, incarnation, cx) {
-            Some(picked) => Ok(Lease::new(picked.handle, picked.timed, cx.known_now())),
+        match self.pick_bound_quickly(id, incarnation, cx) {
+            Some(picked) => Ok(Lease::new(picked.into(), cx)),
             None => self.shared.pick_bound_closely(id, incarnation, cx),
         }
+    }
+
+    /// The way of most bound requests; `None` leaves everything to
+    /// [`pick_bound`](Self::pick_bound).
+    #[inline]
+    pub(crate) fn pick_bound_quickly(
+        &self,
+        id: &EndpointId,
+        incarnation: Option<u64>,
+        cx: &PickCx<'_>,
+    ) -> Option<Picked> {
+        self.shared.current.pick_bound(id, incarnation, cx)
     }
 
     /// Replaces the whole set of endpoints. Statistics of those that stay (same
@@ -190,7 +215,7 @@ impl Pool {
             policy.check()?;
         }
         let mut change = self.shared.change();
-        change.shadow = policy.map(|policy| Shadow::new(policy, clock::now(), &self.shared.fleet));
+        change.shadow = policy.map(|policy| Shadow::new(policy, &self.shared.fleet));
         self.shared.rebuild(&mut change);
         Ok(())
     }

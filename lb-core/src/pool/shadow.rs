@@ -1,14 +1,10 @@
 //! A second policy on live traffic that decides nothing.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
     candidates::{Candidates, Entry, Rules},
-    endpoint::{EndpointId, Fleet, Outcome, Stats, observers::Observers},
+    endpoint::{EndpointId, Fleet, Outcome, Stats, observers::Observers, stamped::Moment},
     pick::{PickCx, Picker},
     policy::{Policy, PolicyConfig},
 };
@@ -58,8 +54,10 @@ struct Known {
 }
 
 impl Shadow {
-    pub(crate) fn new(policy: PolicyConfig, now: Instant, fleet: &Fleet) -> Self {
-        let fleet = Arc::new(Fleet::new(now, fleet.latency_decay, Observers::default()));
+    pub(crate) fn new(policy: PolicyConfig, fleet: &Fleet) -> Self {
+        // Of the same start: both count one time.
+        let (start, decay) = (fleet.start(), fleet.latency_decay);
+        let fleet = Arc::new(Fleet::new(start, decay, Observers::default()));
         Self {
             policy,
             fleet,
@@ -150,7 +148,7 @@ impl ShadowPick {
     pub(crate) fn pick(&self, cx: &PickCx<'_>, real: usize) -> Option<ShadowLease> {
         let index = self.picker.pick(&self.candidates, cx)?;
         let chosen = Arc::clone(&self.candidates.entries[index].stats);
-        chosen.enter(0, u32::MAX, Some(cx.now()));
+        chosen.enter(0, u32::MAX, Some(self.candidates.moment(cx)));
         Some(ShadowLease {
             chosen,
             real: Arc::clone(&self.candidates.entries.get(real)?.stats),
@@ -174,8 +172,8 @@ impl ShadowLease {
         self.answered = true;
     }
 
-    pub(crate) fn learn(&self, outcome: Outcome, latency: Option<Duration>, now: Instant) {
-        self.real.learn(outcome, latency, now);
+    pub(crate) fn learn(&self, outcome: Outcome, seconds: Option<f64>, now: Moment) {
+        self.real.learn(outcome, seconds, now);
     }
 }
 

@@ -178,7 +178,7 @@ impl Shared {
     ) -> Result<Lease, PickError> {
         let pick = |known: &Known| known.pick_bound(id, incarnation, cx);
         let picked = self.current.with(pick)?;
-        self.admit(Lease::new(picked.handle, picked.timed, cx.known_now()))
+        self.admit(Lease::new(picked.into(), cx))
     }
 
     /// The one request that tries an endpoint whose circuit was open, if this may be it.
@@ -194,7 +194,7 @@ impl Shared {
                 self.circuits.postpone(cx.now());
                 return None;
             };
-            Some(Lease::new(known.handle(index), true, Some(cx.now())).with_trial(trial))
+            Some(Lease::of_trial(known.picked(index, cx).into(), cx, trial))
         })
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     candidates::{Candidates, Entry, Rules},
-    endpoint::{Cause, EndpointId, SeededNames},
+    endpoint::{Cause, EndpointId, SeededNames, stamped::Moment},
     error::PickError,
     pick::{PickCx, Picker},
     policy::{Policy, PolicyConfig, PriorityTiers},
@@ -123,7 +123,7 @@ impl Snapshot {
 
     #[inline]
     fn enter(&self, index: usize, cx: &PickCx<'_>) -> bool {
-        let timed = self.timed.then(|| cx.now());
+        let timed = self.waits_from(cx);
         let entry = self.candidates.entries.get(index);
         entry.is_some_and(|entry| entry.stats.enter(!Cause::HEALTH, entry.room, timed))
     }
@@ -142,13 +142,25 @@ impl Snapshot {
             return Err(PickError::Unknown);
         }
         let mask = !Cause::Draining.bit();
-        let waits_from = self.timed.then(|| cx.now());
+        let waits_from = self.waits_from(cx);
         let was_tried = cx.tried.contains(entry.endpoint.id());
         if was_tried || !entry.stats.enter(mask, entry.room, waits_from) {
             let known = self.candidates.len();
             return Err(PickError::NoneAvailable { known });
         }
         Ok(())
+    }
+
+    /// When the request began to wait, if the picker wants to know.
+    #[inline]
+    fn waits_from(&self, cx: &PickCx<'_>) -> Option<Moment> {
+        self.timed.then(|| self.moment(cx))
+    }
+
+    /// Not in the way of those that do not ask.
+    #[inline(never)]
+    fn moment(&self, cx: &PickCx<'_>) -> Moment {
+        self.candidates.moment(cx)
     }
 
     /// Endpoints that nothing but an open circuit keeps from this request.
@@ -163,7 +175,7 @@ impl Snapshot {
     pub(crate) fn enter_trial(&self, index: usize, cx: &PickCx<'_>) -> bool {
         let entry = &self.candidates.entries[index];
         let mask = !(Cause::HEALTH | Cause::CircuitOpen.bit());
-        let timed = self.timed.then(|| cx.now());
+        let timed = self.waits_from(cx);
         entry.stats.enter(mask, entry.room, timed)
     }
 }

@@ -16,7 +16,7 @@ use super::upstream::connection::Connection;
 use super::upstream::transport::Transport;
 use super::upstream::upload::{Upload, UploadError};
 use crate::clock;
-use crate::pool::Lease;
+use crate::pool::HeadLease;
 
 /// Why an answer ended before its time. The client sees an aborted message,
 /// never one that looks complete.
@@ -36,12 +36,15 @@ pub enum BodyError {
 
 /// The body of a proxied answer, streamed as it comes.
 ///
-/// It carries the [`Lease`]: the request counts as in flight until the body
+/// It carries the lease: the request counts as in flight until the body
 /// ends or is dropped.
 pub struct ProxyBody(Kind);
 
 enum Kind {
-    Whole { data: Bytes, _lease: Option<Lease> },
+    Whole {
+        data: Bytes,
+        _lease: Option<HeadLease>,
+    },
     Stream(Box<Stream>),
 }
 
@@ -49,7 +52,7 @@ enum Kind {
 pub(crate) struct Stream {
     pub(crate) reader: BodyReader,
     pub(crate) connection: Connection,
-    pub(crate) lease: Lease,
+    pub(crate) lease: HeadLease,
     /// The endpoint keeps the connection open after this answer.
     pub(crate) reusable: bool,
     /// The endpoint answers while the client still sends.
@@ -61,7 +64,7 @@ pub(crate) struct Stream {
 
 impl ProxyBody {
     /// A body that is at hand.
-    pub(crate) fn whole(data: Bytes, lease: Option<Lease>) -> Self {
+    pub(crate) fn whole(data: Bytes, lease: Option<HeadLease>) -> Self {
         Self(Kind::Whole {
             data,
             _lease: lease,
@@ -197,7 +200,8 @@ impl Stream {
         let now = clock::now();
         self.lease.body_ended(now);
         if self.reusable && self.upload.is_none() && self.reader.is_clean() {
-            self.inner.keep(self.lease.endpoint(), self.connection, now);
+            self.inner
+                .keep(self.lease.get().endpoint(), self.connection, now);
         }
     }
 }

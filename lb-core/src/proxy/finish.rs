@@ -1,7 +1,7 @@
 //! The answer has come: hand it to the client.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -17,7 +17,7 @@ use super::upstream::body::BodyReader;
 use super::upstream::connection::Connection;
 use crate::clock;
 use crate::endpoint::{Endpoint, Outcome};
-use crate::pool::Lease;
+use crate::pool::{HeadLease, Lease};
 use crate::retry::record_answer;
 
 impl<B> Exchange<B>
@@ -32,7 +32,7 @@ where
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let now = clock::now();
         let link = std::mem::replace(&mut self.attempt.link, Link::None);
-        let (Link::Open(connection), Some(mut lease)) = (link, self.attempt.lease.take()) else {
+        let (Link::Open(connection), Some(lease)) = (link, self.attempt.lease.take()) else {
             return Err(ProxyError::UpstreamClosed);
         };
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -40,16 +40,16 @@ where
         }
         let mut fields = std::mem::take(&mut self.attempt.fields);
         let after = now.saturating_duration_since(lease.started());
-        record_head(&mut lease, answer.status, &fields, after, now);
+        let lease = record_head(lease, answer.status, &fields, now);
         self.inner.metrics.answered(answer.status, after);
         if let Some(hedge) = &self.route_policy().hedge {
             hedge.learn(after, now);
         }
         strip(&mut fields, answer, self.plan.te_trailers);
         if answer.report {
-            lease.take_report(&mut fields, || now);
+            lease.get().take_report(&mut fields, || now);
         }
-        self.bind(lease.endpoint(), &mut fields);
+        self.bind(lease.get().endpoint(), &mut fields);
         let body = self.body(answer, rest, connection, lease, now);
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
@@ -71,7 +71,7 @@ where
         answer: &Answer,
         rest: Bytes,
         connection: Connection,
-        mut lease: Lease,
+        mut lease: HeadLease,
         now: Instant,
     ) -> ProxyBody {
         let attempt = &mut self.attempt;
@@ -80,7 +80,7 @@ where
         if let Some(data) = reader.take_whole() {
             lease.body_ended(now);
             if reusable && attempt.upload.is_finished() && reader.is_clean() {
-                self.inner.keep(lease.endpoint(), connection, now);
+                self.inner.keep(lease.get().endpoint(), connection, now);
             }
             return ProxyBody::whole(data, Some(lease));
         }
@@ -137,16 +137,16 @@ where
 /// Tells what the head says of an answer that the client gets: a failure at once, a
 /// success when its body has come too.
 fn record_head(
-    lease: &mut Lease,
+    mut lease: Lease,
     status: StatusCode,
     fields: &HeaderMap,
-    after: Duration,
     now: Instant,
-) {
+) -> HeadLease {
     let outcome = Outcome::from_status(status);
     if outcome.is_failure() {
-        record_answer(lease, status, fields, now);
+        record_answer(&mut lease, status, fields, now);
+        HeadLease::told(lease)
     } else {
-        lease.record_head(outcome, after, now);
+        HeadLease::new(lease, outcome, now)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -30,11 +30,11 @@ pub(super) struct Sources {
     pub(super) refresh: Duration,
 }
 
-/// The requests of one instance, and the report made of them.
+/// The requests of one instance, and the report made of them. Its references are counted:
+/// all but one, which the [`Instance`] has, are requests that run.
 pub(super) struct Instrument {
     sources: Sources,
     started: AtomicU64,
-    finished: AtomicU64,
     failed: AtomicU64,
     rates: Mutex<Rates>,
     latest: ArcSwapOption<Writing>,
@@ -58,16 +58,12 @@ struct Mark {
     errors: u64,
 }
 
+/// What the services of one layer share.
+pub(super) type Instance = Arc<OnceLock<Arc<Instrument>>>;
+
 /// A request that runs until this is dropped.
 #[derive(Debug)]
 pub struct Running(pub(super) Arc<Instrument>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Relaxed: a statistic; it orders no other memory.
-        self.0.finished.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 impl Instrument {
     pub(super) fn new(sources: Sources, now: Instant) -> Self {
@@ -79,7 +75,6 @@ impl Instrument {
         Self {
             sources,
             started: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             rates: Mutex::new(Rates {
                 older: mark,
@@ -91,7 +86,9 @@ impl Instrument {
         }
     }
 
+    #[inline]
     pub(super) fn start(self: &Arc<Self>) -> Running {
+        // Relaxed: a statistic; it orders no other memory.
         self.started.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(self))
     }
@@ -102,7 +99,7 @@ impl Instrument {
 
     /// The header as it is now, or was a moment ago.
     #[inline]
-    pub(super) fn header(&self, now: Instant) -> Option<HeaderValue> {
+    pub(super) fn header(self: &Arc<Self>, now: Instant) -> Option<HeaderValue> {
         // Relaxed: who misses a new writing sends the one before once more.
         let written = self.written.load(Ordering::Relaxed);
         lent::lend(self.place, written, now).or_else(|| self.look_up(now))
@@ -111,7 +108,7 @@ impl Instrument {
     /// Writes it anew unless another thread did; this one keeps it for its next answers.
     #[cold]
     #[inline(never)]
-    fn look_up(&self, now: Instant) -> Option<HeaderValue> {
+    fn look_up(self: &Arc<Self>, now: Instant) -> Option<HeaderValue> {
         let latest = self.latest.load_full().filter(|latest| now < latest.until);
         let writing = match latest {
             Some(latest) => latest,
@@ -123,7 +120,7 @@ impl Instrument {
     }
 
     /// `None` if there is nothing to report.
-    fn write(&self, now: Instant) -> Option<Arc<Writing>> {
+    fn write(self: &Arc<Self>, now: Instant) -> Option<Arc<Writing>> {
         let value = self.report(now).header_value()?;
         let writing = Arc::new(Writing::new(value, now + self.sources.refresh.min(OLDEST)));
         self.latest.store(Some(Arc::clone(&writing)));
@@ -133,11 +130,9 @@ impl Instrument {
     }
 
     /// The report as it is now.
-    pub(super) fn report(&self, now: Instant) -> LoadReport {
-        // Finished first: a request between the two loads counts as running.
-        let finished = self.finished.load(Ordering::Relaxed);
+    pub(super) fn report(self: &Arc<Self>, now: Instant) -> LoadReport {
+        let running = (Arc::strong_count(self) - 1) as f64;
         let started = self.started.load(Ordering::Relaxed);
-        let running = started.saturating_sub(finished) as f64;
         let errors = self.failed.load(Ordering::Relaxed);
         let (rps, eps) = self.rates(now, started, errors);
         let mut report = LoadReport {
@@ -180,7 +175,6 @@ impl fmt::Debug for Instrument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instrument")
             .field("started", &self.started)
-            .field("finished", &self.finished)
             .finish_non_exhaustive()
     }
 }

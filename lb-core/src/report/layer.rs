@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::gauges::{Gauge, Instrument, Running, Sources};
+use super::gauges::{Gauge, Instance, Instrument, Running, Sources};
 use super::{HEADER, LoadReport};
 use crate::body::HeldBody;
 use crate::clock;
@@ -28,14 +28,14 @@ use crate::clock;
 #[derive(Clone)]
 pub struct ReportLayer {
     sources: Sources,
-    instrument: Arc<OnceLock<Arc<Instrument>>>,
+    instance: Instance,
 }
 
 /// A service whose answers carry load reports.
 #[derive(Clone, Debug)]
 pub struct Reporting<S> {
     inner: S,
-    instrument: Arc<Instrument>,
+    instance: Instance,
 }
 
 pin_project! {
@@ -60,7 +60,7 @@ impl ReportLayer {
                 capacity: None,
                 refresh: Duration::from_millis(100),
             },
-            instrument: Arc::default(),
+            instance: Arc::default(),
         }
     }
 
@@ -130,7 +130,7 @@ impl ReportLayer {
     fn apart(self) -> Self {
         Self {
             sources: self.sources,
-            instrument: Arc::default(),
+            instance: Arc::default(),
         }
     }
 
@@ -142,7 +142,7 @@ impl ReportLayer {
 
     /// Made with the first service: all services of a layer are one instance.
     fn instrument(&self) -> &Arc<Instrument> {
-        self.instrument
+        self.instance
             .get_or_init(|| Arc::new(Instrument::new(self.sources.clone(), clock::now())))
     }
 }
@@ -166,9 +166,10 @@ impl<S> Layer<S> for ReportLayer {
     type Service = Reporting<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.instrument();
         Reporting {
             inner,
-            instrument: Arc::clone(self.instrument()),
+            instance: Arc::clone(&self.instance),
         }
     }
 }
@@ -189,8 +190,9 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let instrument = self.instance.get().expect("invariant: made before this");
         ReportingFuture {
-            running: Some(self.instrument.start()),
+            running: Some(instrument.start()),
             inner: self.inner.call(request),
         }
     }
@@ -212,7 +214,7 @@ where
             .running
             .take()
             .expect("invariant: polled to the end once");
-        let instrument = &*running.0;
+        let instrument = &running.0;
         let mut response = match answer {
             Ok(response) => response,
             Err(error) => {
