@@ -302,7 +302,8 @@ where
     /// that asked for a single key while nobody else came has nobody to wait for.
     fn may_go_on(&mut self, queue: &Queue<K, V>, lonely: bool) -> bool {
         let mut waiting = queue.waiting();
-        let go_on = !waiting.gathering && !(lonely && waiting.searches.is_empty());
+        let in_vain = lonely && waiting.searches.is_empty();
+        let go_on = !(waiting.gathering || in_vain);
         if go_on {
             waiting.gathering = true;
             self.duty = Duty::Gather;
