@@ -8,6 +8,7 @@
 mod answers;
 mod chunks;
 mod cookies;
+mod envelope;
 mod forwarded;
 mod heads;
 mod orca;
@@ -18,10 +19,11 @@ use std::sync::LazyLock;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 7] = [
+const TARGETS: [(&str, Target); 8] = [
     ("answers", answers::run),
     ("chunks", chunks::run),
     ("cookies", cookies::run),
+    ("envelope", envelope::run),
     ("forwarded", forwarded::run),
     ("heads", heads::run),
     ("orca", orca::run),

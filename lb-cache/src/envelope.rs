@@ -5,7 +5,7 @@
 //! | bytes  | what                                                      |
 //! |--------|-----------------------------------------------------------|
 //! | 0..2   | `LC`                                                      |
-//! | 2      | version of this format: 1                                 |
+//! | 2      | version of this format: 2                                 |
 //! | 3      | codec of the payload                                      |
 //! | 4      | flags: 1 no such value, 2 tombstone, 4 compressed         |
 //! | 6..8   | schema: version of the value's type                       |
@@ -14,7 +14,7 @@
 //! | 24..32 | generation: changes with every write of the key           |
 //! | 32..36 | length of the payload                                     |
 //! | 36..38 | length of the etag                                        |
-//! | 40..48 | xxh3 of everything else                                   |
+//! | 40..48 | xxh3 of bytes 0..40, seeded with that of bytes 48..       |
 //!
 //! Whatever does not decode is a miss, never an error to a caller: the reader
 //! is told why only for its statistics.
@@ -33,12 +33,12 @@
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::freshness::UnixMillis;
 
 const MAGIC: &[u8; 2] = b"LC";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER: usize = 48;
 const CHECKSUM: usize = 40;
 /// Where the generation stands, for scripts that compare it on the server.
@@ -187,10 +187,8 @@ fn field<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
 }
 
 fn checksum(bytes: &[u8]) -> u64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(&bytes[..CHECKSUM]);
-    hasher.update(&bytes[HEADER..]);
-    hasher.digest()
+    // Two at one go cost half of one in two pieces.
+    xxh3_64_with_seed(&bytes[..CHECKSUM], xxh3_64(&bytes[HEADER..]))
 }
 
 #[cfg(test)]
@@ -234,7 +232,7 @@ mod tests {
         /// Hostile bytes never panic.
         #[test]
         fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut framed = b"LC\x01".to_vec();
+            let mut framed = b"LC\x02".to_vec();
             framed.extend(&bytes);
             prop_assert!(Envelope::open(&bytes).is_err());
             prop_assert!(Envelope::open(&framed).is_err());

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::errand::{Carrier, Errand};
 use crate::error::CacheError;
 
 /// What a flight brings: the value, or that there is none.
@@ -41,6 +42,10 @@ enum State<V> {
 struct Waiters {
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
+    /// Somebody else than the caller who started the flight waits for it, or did.
+    joined: bool,
+    /// That caller carries the question.
+    errand: Option<Arc<Errand>>,
 }
 
 impl Waiters {
@@ -69,6 +74,33 @@ impl<V> Flight<V> {
         Landing {
             flight: Arc::clone(self),
             place: None,
+            carrier: None,
+        }
+    }
+
+    /// Remembers that the caller who started the flight carries the question; `true`
+    /// if somebody has joined it already.
+    pub(crate) fn is_carried_by(&self, errand: &Arc<Errand>) -> bool {
+        match &mut *lock(&self.0) {
+            State::Flying(waiters) => {
+                waiters.errand = Some(Arc::clone(errand));
+                waiters.joined
+            }
+            State::Landed(_) => false,
+        }
+    }
+
+    /// Somebody joins: the question goes on even if nobody carries it.
+    pub(crate) fn join(&self) {
+        let errand = match &mut *lock(&self.0) {
+            State::Flying(waiters) => {
+                waiters.joined = true;
+                waiters.errand.take()
+            }
+            State::Landed(_) => None,
+        };
+        if let Some(errand) = errand {
+            errand.release();
         }
     }
 
@@ -90,12 +122,27 @@ impl<V> Flight<V> {
 pub(crate) struct Landing<V> {
     flight: Arc<Flight<V>>,
     place: Option<usize>,
+    carrier: Option<Carrier>,
+}
+
+impl<V> Landing<V> {
+    /// The wait of a caller that carries the question itself.
+    pub(crate) fn carrying(mut self, carrier: Option<Carrier>) -> Self {
+        self.carrier = carrier;
+        self
+    }
 }
 
 impl<V> Future for Landing<V> {
     type Output = Outcome<V>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(Carrier(errand)) = &self.carrier {
+            if errand.carry(cx) {
+                return Poll::Pending;
+            }
+            self.carrier = None;
+        }
         let place = self.place;
         let place = match &mut *lock(&self.flight.0) {
             State::Landed(outcome) => return Poll::Ready(outcome.clone()),

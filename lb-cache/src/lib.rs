@@ -25,6 +25,7 @@ mod cache;
 mod clock;
 pub mod codec;
 pub mod envelope;
+mod errand;
 mod error;
 mod flight;
 pub mod freshness;

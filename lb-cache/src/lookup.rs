@@ -7,7 +7,9 @@ use crate::error::CacheError;
 use crate::source::BoxFuture;
 
 /// A lookup under way. A hit of the local tier is ready when it is made; only
-/// everything else is boxed. Dropping it abandons the wait, not the load.
+/// everything else is boxed. Dropping it abandons the wait, not the load. The
+/// question of a caller that is all alone leaves when its lookup is first polled,
+/// or dropped, or when somebody else asks.
 #[must_use = "a lookup is a future: await it"]
 pub struct Lookup<T>(Option<State<T>>);
 

@@ -21,6 +21,8 @@ struct TwoParts {
     odd: ChaosTier<MemoryTier>,
     questions: Arc<AtomicUsize>,
     largest: Arc<AtomicUsize>,
+    /// How long an answer takes.
+    distance: Duration,
 }
 
 impl TwoParts {
@@ -30,6 +32,7 @@ impl TwoParts {
             odd: ChaosTier::new(MemoryTier::new(10_000)),
             questions: Arc::default(),
             largest: Arc::default(),
+            distance: Duration::ZERO,
         }
     }
 
@@ -52,7 +55,10 @@ impl Tier for TwoParts {
 
     fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
         self.questions.fetch_add(1, Ordering::SeqCst);
-        self.part(&key).get(key)
+        Box::pin(async move {
+            tokio::time::sleep(self.distance).await;
+            self.part(&key).get(key).await
+        })
     }
 
     fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
@@ -60,7 +66,10 @@ impl Tier for TwoParts {
         self.largest.fetch_max(keys.len(), Ordering::SeqCst);
         let parts: HashSet<_> = keys.iter().map(|key| self.fault_domain(key)).collect();
         assert_eq!(parts.len(), 1, "one question, one part");
-        self.part(&keys[0]).get_many(keys)
+        Box::pin(async move {
+            tokio::time::sleep(self.distance).await;
+            self.part(&keys[0]).get_many(keys).await
+        })
     }
 
     fn put(
@@ -102,7 +111,8 @@ async fn filled(tier: &TwoParts, keys: u32) -> Cache {
 
 #[tokio::test(start_paused = true)]
 async fn callers_at_the_same_time_share_a_question() {
-    let tier = TwoParts::new();
+    let mut tier = TwoParts::new();
+    tier.distance = Duration::from_millis(1);
     let cache = filled(&tier, 100).await;
     let callers: Vec<_> = (0..100)
         .map(|key| {
@@ -115,6 +125,59 @@ async fn callers_at_the_same_time_share_a_question() {
         assert_eq!(value.as_deref(), Some(&(key * 3)));
     }
     assert!(tier.questions() <= 6, "{} for 100 keys", tier.questions());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_caller_that_stops_polling_delays_nobody_else() {
+    let mut tier = TwoParts::new();
+    tier.distance = Duration::from_millis(1);
+    let cache = filled(&tier, 40).await;
+    // It asks, and is not polled again.
+    let mut idle = [cache.get(&0), cache.get(&1)];
+    for lookup in &mut idle {
+        let polled = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut *lookup).poll(cx))
+        });
+        assert!(polled.await.is_pending());
+    }
+    let same_key = look_up(cache.clone(), 0);
+    let same_part = look_up(cache.clone(), 3);
+    let soon = async { tokio::join!(same_key, same_part) };
+    tokio::time::timeout(Duration::from_millis(5), soon)
+        .await
+        .expect("nobody waits for the idle ones");
+    for lookup in idle {
+        assert!(lookup.await.expect("no error").is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_behind_a_question_that_times_out_is_not_sent_after_it() {
+    let tier = TwoParts::new();
+    let cache = filled(&tier, 20).await;
+    cache.get(&1).await.expect("its distance is known now");
+    cache.clear_level(Level::Local).await.expect("clears");
+    tier.odd.set(Chaos::Frozen);
+    let before = tier.questions();
+    let all = (1..20).step_by(2).map(|key| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get(&key).await })
+    });
+    let all: Vec<_> = all.collect();
+    let in_one_deadline = async {
+        for lookup in all {
+            assert_eq!(lookup.await.expect("no panic").expect("no error"), None);
+        }
+    };
+    tokio::time::timeout(Duration::from_millis(300), in_one_deadline)
+        .await
+        .expect("not one deadline after the other");
+    assert_eq!(tier.questions() - before, 1);
+}
+
+async fn look_up(cache: Cache, key: u32) {
+    let value = cache.get(&key).await.expect("no error");
+    assert_eq!(value.as_deref(), Some(&(key * 3)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,17 +288,19 @@ fn a_runtime_that_shuts_down_releases_who_waits_on_another() {
     };
     let (gone, lasting) = (runtime(), runtime());
     let tier = TwoParts::new();
-    let cache = lasting.block_on(filled(&tier, 2));
-    // Its reader is spawned there, and never runs.
+    let cache = lasting.block_on(filled(&tier.clone(), 2));
+    tier.odd.set(Chaos::Frozen);
+    // The second caller makes a task there of what the first one carried.
     let look_up_on = |runtime: &tokio::runtime::Runtime| {
         let _entered = runtime.enter();
-        cache.get(&0)
+        cache.get(&1)
     };
     let (orphan, joined) = (look_up_on(&gone), look_up_on(&lasting));
     drop(gone);
+    tier.odd.set(Chaos::Well);
     lasting.block_on(async {
         assert!(matches!(orphan.await, Err(CacheError::Dropped)));
         assert!(matches!(joined.await, Err(CacheError::Dropped)));
-        assert_eq!(cache.get(&0).await.expect("a value").as_deref(), Some(&0));
+        assert_eq!(cache.get(&1).await.expect("a value").as_deref(), Some(&3));
     });
 }

@@ -2,44 +2,55 @@
 //!
 //! Who needs a key from a tier leaves the question in the queue of the part of
 //! the tier that holds it (its fault domain: a frozen shard delays nobody else's
-//! keys). The first in an empty queue brings a *reader*: a task that takes what
-//! has gathered, asks once, and sends each flight on its way. So the price of a
-//! task, a timer, a breaker and a request is shared by the batch, and no caller
-//! carries it: a dropped one harms nobody. A lone question is asked at once; only
-//! while another one is under way does a reader let the other tasks run first.
+//! keys). A *reader* takes what has gathered, asks once, sends each flight on its
+//! way, lets those it woke come back, and asks again; [`Pace`] says how many may
+//! be under way. So the price of a task, a timer, a breaker and a request is
+//! shared by the batch, and no caller carries it: a dropped one harms nobody.
+//!
+//! A caller that is all alone is the exception: it carries its question itself
+//! (an [`Errand`]), until somebody else depends on it.
 
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use super::Inner;
 use super::below::{Below, Glance};
+use super::pace::Pace;
 use super::search::Search;
+use crate::errand::{Carrier, Errand};
+use crate::flight::Flight;
 use crate::level::Level;
-use crate::tier::Answer;
-
-/// At most so many keys are asked for in one question.
-const MOST_KEYS: usize = 64;
-/// A question shall bring about so many bytes, or large values would wait for each other.
-const FAIR_BYTES: usize = 256 << 10;
+use crate::tier::{Answer, TierError};
 
 /// The queues of one tier, one per fault domain.
 pub(crate) struct Queues<K, V>(Box<[Queue<K, V>]>);
 
-struct Queue<K, V> {
-    waiting: Mutex<Vec<Search<K, V>>>,
-    /// Questions under way.
-    asking: AtomicUsize,
-    /// A moving mean of what an answer weighs.
-    mean_bytes: AtomicUsize,
+struct Queue<K, V>(Mutex<Waiting<K, V>>);
+
+/// What waits to be asked, and who will ask.
+struct Waiting<K, V> {
+    searches: Vec<Search<K, V>>,
+    /// Questions under way, and about to leave.
+    readers: usize,
+    /// One of the readers has yet to take what waits.
+    gathering: bool,
+    pace: Pace,
+    /// A question that its caller carries.
+    carried: Option<Arc<Errand>>,
 }
 
 impl<K, V> Queues<K, V> {
     pub(crate) fn new(level: &Level) -> Self {
-        let queue = || Queue {
-            waiting: Mutex::default(),
-            asking: AtomicUsize::new(0),
-            mean_bytes: AtomicUsize::new(0),
+        let queue = || {
+            Queue(Mutex::new(Waiting {
+                searches: Vec::new(),
+                readers: 0,
+                gathering: false,
+                pace: Pace::default(),
+                carried: None,
+            }))
         };
         Self((0..level.domains()).map(|_| queue()).collect())
     }
@@ -47,64 +58,68 @@ impl<K, V> Queues<K, V> {
 
 impl<K, V> Queue<K, V> {
     /// A panic while the lock was held leaves the list whole.
-    fn waiting(&self) -> MutexGuard<'_, Vec<Search<K, V>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Waiting<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K, V> Waiting<K, V> {
+    /// `true` if one more reader shall come: then it counts.
+    fn wants_reader(&mut self) -> bool {
+        let wants = !self.gathering
+            && !self.searches.is_empty()
+            && self.pace.admits(self.readers, self.searches.len());
+        if wants {
+            self.gathering = true;
+            self.readers += 1;
+        }
+        wants
     }
 
-    fn begin(&self) -> Asking<'_> {
-        // Relaxed, also in the drop: a hint whether waiting for others pays.
-        self.asking.fetch_add(1, Ordering::Relaxed);
-        Asking(&self.asking)
-    }
-
-    fn weigh(&self, answers: &[Answer]) {
+    /// What a question teaches. Who waited behind one that came to nothing in time has
+    /// waited long enough, too, and comes back.
+    fn learn(&mut self, took: Duration, answers: &[Answer], late: bool) -> Vec<Search<K, V>> {
+        if late {
+            return std::mem::take(&mut self.searches);
+        }
+        // A tier that is left alone, or in trouble, says nothing about its distance.
+        if !answers.iter().any(Result::is_ok) {
+            return Vec::new();
+        }
         let bytes = |answer: &Answer| answer.as_ref().ok()?.as_ref().map(bytes::Bytes::len);
-        let (count, sum) = answers
+        let (values, sum) = answers
             .iter()
             .filter_map(bytes)
-            .fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
-        if let Some(latest) = sum.checked_div(count) {
-            // Relaxed, both: a heuristic; a lost update harms nobody.
-            let mean = moving_mean(self.mean_bytes.load(Ordering::Relaxed), latest);
-            self.mean_bytes.store(mean, Ordering::Relaxed);
-        }
+            .fold((0, 0), |(values, sum), bytes| (values + 1, sum + bytes));
+        self.pace.learn(took, values, sum);
+        Vec::new()
     }
 }
 
-fn moving_mean(mean: usize, latest: usize) -> usize {
-    match mean {
-        0 => latest,
-        mean => mean - mean / 8 + latest / 8,
-    }
-}
-
-/// How many keys make a fair question when an answer weighs so much.
-fn fair_keys(mean_bytes: usize) -> usize {
-    (FAIR_BYTES / mean_bytes.max(1)).clamp(1, MOST_KEYS)
-}
-
-/// A question under way.
-struct Asking<'a>(&'a AtomicUsize);
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Who will ask what waits in one queue. Dropped before that, by a shutdown of
-/// its runtime, it releases all who wait there.
+/// Who asks what waits in one queue. Dropped early, by a shutdown of its runtime or
+/// a panic of the tier, it releases all who wait there, unless there is another.
 #[must_use = "nobody asks what waits until the reader is started"]
 pub(super) struct Reader<K, V> {
     inner: Arc<Inner<K, V>>,
     level: usize,
     domain: usize,
-    /// `false` as soon as the queue is somebody else's business.
-    on_duty: bool,
+    duty: Duty,
+    /// It has brought an answer: those it woke come back about now, all of them.
+    returned: bool,
+}
+
+/// What the queue still expects of a reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// To take what waits.
+    Gather,
+    /// To come back from a question.
+    Return,
+    Nothing,
 }
 
 impl<K, V> Reader<K, V> {
-    /// Leaves a question in the queue of its tier; `None` if a reader is on its way.
+    /// Leaves a question in the queue of its tier; `None` if a reader will take it.
     pub(super) fn enqueue(
         inner: &Arc<Inner<K, V>>,
         below: &Below<K, V>,
@@ -113,12 +128,19 @@ impl<K, V> Reader<K, V> {
     ) -> Option<Self> {
         let domain = below.levels[level].domain(search.wire());
         let mut waiting = below.queues[level].0[domain].waiting();
-        waiting.push(search);
-        (waiting.len() == 1).then(|| Self {
+        waiting.searches.push(search);
+        let wants_reader = waiting.wants_reader();
+        let carried = waiting.carried.take();
+        drop(waiting);
+        if let Some(errand) = carried {
+            errand.release();
+        }
+        wants_reader.then(|| Self {
             inner: Arc::clone(inner),
             level,
             domain,
-            on_duty: true,
+            duty: Duty::Gather,
+            returned: false,
         })
     }
 
@@ -126,16 +148,30 @@ impl<K, V> Reader<K, V> {
         let below = self.inner.below.as_ref()?;
         Some(&below.queues[self.level].0[self.domain])
     }
+
+    /// Takes leave. Returns who is left with nobody to ask for them.
+    fn leave(&mut self) -> Vec<Search<K, V>> {
+        let duty = std::mem::replace(&mut self.duty, Duty::Nothing);
+        let Some(mut waiting) = self.queue().map(Queue::waiting) else {
+            return Vec::new();
+        };
+        match duty {
+            Duty::Nothing => return Vec::new(),
+            Duty::Gather => waiting.gathering = false,
+            Duty::Return => {}
+        }
+        waiting.readers -= 1;
+        if waiting.readers == 0 {
+            std::mem::take(&mut waiting.searches)
+        } else {
+            Vec::new()
+        }
+    }
 }
 
 impl<K, V> Drop for Reader<K, V> {
     fn drop(&mut self) {
-        if self.on_duty
-            && let Some(queue) = self.queue()
-        {
-            let released = std::mem::take(&mut *queue.waiting());
-            drop(released);
-        }
+        drop(self.leave());
     }
 }
 
@@ -150,27 +186,69 @@ where
         tokio::spawn(self.run());
     }
 
+    /// Lets the caller of this flight carry the question, if it is all alone.
+    pub(super) fn carried(self, flight: &Flight<V>) -> Option<Carrier> {
+        let inner = Arc::clone(&self.inner);
+        let below = inner.below.as_ref()?;
+        let queue = &below.queues[self.level].0[self.domain];
+        {
+            let waiting = queue.waiting();
+            if waiting.readers > 1 || waiting.searches.len() > 1 {
+                drop(waiting);
+                self.start();
+                return None;
+            }
+        }
+        let errand = Errand::new(self.run());
+        let carrier = Carrier(Arc::clone(&errand));
+        // Who came in between depends on it already: then it is released here.
+        let joined = flight.is_carried_by(&errand);
+        let mut waiting = queue.waiting();
+        if joined || waiting.searches.len() > 1 {
+            return None;
+        }
+        waiting.carried = Some(errand);
+        Some(carrier)
+    }
+
     async fn run(mut self) {
         let inner = Arc::clone(&self.inner);
-        let Some((below, queue)) = inner.below.as_ref().zip(self.queue()) else {
+        let Some(below) = inner.below.as_ref() else {
             return;
         };
-        // Relaxed: a hint, see `Queue::begin`.
-        if queue.asking.load(Ordering::Relaxed) > 0 {
-            tokio::task::yield_now().await;
-        }
-        let batch = self.take_batch();
         let queue = &below.queues[self.level].0[self.domain];
+        loop {
+            let batch = self.take_batch(queue);
+            let lonely = batch.len() < 2;
+            if batch.is_empty() {
+                return;
+            }
+            self.ask(below, queue, batch).await;
+            self.returned = true;
+            if !self.may_go_on(queue, lonely) {
+                return;
+            }
+            let_others_run().await;
+        }
+    }
+
+    /// One question, and what becomes of its answers.
+    async fn ask(&self, below: &Below<K, V>, queue: &Queue<K, V>, mut batch: Vec<Search<K, V>>) {
         let level = &below.levels[self.level];
-        let asking = queue.begin();
         let keys = batch.iter().map(|search| search.wire().clone());
-        let answers = level.get_many(keys.collect()).await;
-        drop(asking);
-        queue.weigh(&answers);
+        let (mut answers, took) = level.get_many(keys.collect()).await;
+        let late = |answer: &Answer| matches!(answer, Err(TierError::TimedOut));
+        let behind = queue
+            .waiting()
+            .learn(took, &answers, answers.iter().all(late));
+        level.left_behind(self.domain, behind.len());
+        answers.extend(behind.iter().map(|_| Err(TierError::TimedOut)));
+        batch.extend(behind);
         let at = Glance {
             wall: below.stamp.wall(),
             distrusted_until: level.distrusted_until(),
         };
+        let inner = &self.inner;
         let next: Vec<Self> = batch
             .into_iter()
             .zip(answers)
@@ -184,54 +262,69 @@ where
         next.into_iter().for_each(Self::start);
     }
 
-    /// A fair share of what waits. What is left gets a reader of its own.
-    fn take_batch(&mut self) -> Vec<Search<K, V>> {
-        let Some(queue) = self.queue() else {
-            return Vec::new();
-        };
-        // Relaxed: a heuristic.
-        let most = fair_keys(queue.mean_bytes.load(Ordering::Relaxed));
+    /// A fair share of what waits; nothing, and no more duty, if nothing does. What
+    /// is left waits for the next answer, or gets a reader of its own.
+    fn take_batch(&mut self, queue: &Queue<K, V>) -> Vec<Search<K, V>> {
         let mut waiting = queue.waiting();
-        let left = if waiting.len() > most {
-            waiting.split_off(most)
+        waiting.gathering = false;
+        if waiting.searches.is_empty() {
+            waiting.readers -= 1;
+            self.duty = Duty::Nothing;
+            return Vec::new();
+        }
+        let most = if self.returned {
+            waiting.pace.share(waiting.searches.len())
+        } else {
+            waiting.pace.fair_keys()
+        };
+        let left = if waiting.searches.len() > most {
+            waiting.searches.split_off(most)
         } else {
             // The next question will be about as long as this one.
-            Vec::with_capacity(waiting.len())
+            Vec::with_capacity(waiting.searches.len())
         };
-        let batch = std::mem::replace(&mut *waiting, left);
-        let is_rest = !waiting.is_empty();
+        let batch = std::mem::replace(&mut waiting.searches, left);
+        self.duty = Duty::Return;
+        let another = waiting.wants_reader();
         drop(waiting);
-        self.on_duty = false;
-        if is_rest {
+        if another {
             let rest = Self {
                 inner: Arc::clone(&self.inner),
-                on_duty: true,
+                duty: Duty::Gather,
                 ..*self
             };
             rest.start();
         }
         batch
     }
+
+    /// Back from a question: `true` if this reader shall take what gathers next. One
+    /// that asked for a single key while nobody else came has nobody to wait for.
+    fn may_go_on(&mut self, queue: &Queue<K, V>, lonely: bool) -> bool {
+        let mut waiting = queue.waiting();
+        let in_vain = lonely && waiting.searches.is_empty();
+        let go_on = !(waiting.gathering || in_vain);
+        if go_on {
+            waiting.gathering = true;
+            self.duty = Duty::Gather;
+        } else {
+            waiting.readers -= 1;
+            self.duty = Duty::Nothing;
+        }
+        go_on
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// A question is never empty, never too long, and shorter for larger values.
-        #[test]
-        fn a_fair_question_is_bounded(small in 0usize..1 << 30, more in 0usize..1 << 30) {
-            prop_assert!((1..=MOST_KEYS).contains(&fair_keys(small)));
-            prop_assert!(fair_keys(small + more) <= fair_keys(small));
+/// Runs again after those who are ready to run now. Not tokio's `yield_now`: that
+/// would poll the sockets first, and tie the reader to its thread meanwhile.
+async fn let_others_run() {
+    let mut again = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut again, true) {
+            return Poll::Ready(());
         }
-
-        /// The mean stays between what it was and what came.
-        #[test]
-        fn the_mean_follows_what_comes(mean in 8usize..1 << 40, latest in 8usize..1 << 40) {
-            let next = moving_mean(mean, latest);
-            prop_assert!((mean.min(latest) - 7..=mean.max(latest)).contains(&next));
-        }
-    }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

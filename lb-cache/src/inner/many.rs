@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::ask::Reader;
+use super::read::Asks;
 use super::{Inner, Seen};
 use crate::cache::LoadFn;
 use crate::flight::Outcome;
@@ -35,7 +36,7 @@ where
             seen => {
                 let mut reader = None;
                 let load = self.load_from_source(key);
-                let lookup = self.look(key, seen, load, Ok, &mut reader);
+                let lookup = self.look(key, seen, load, Ok, Asks::Together, &mut reader);
                 readers.extend(reader);
                 lookup
             }

@@ -25,6 +25,7 @@ mod fetch;
 mod flying;
 mod held;
 mod many;
+mod pace;
 mod read;
 mod search;
 mod write;

@@ -16,6 +16,13 @@ use crate::lookup::Lookup;
 /// Turns an outcome into what the caller asked for.
 type Finish<V, T> = fn(Option<Arc<V>>) -> Result<T, CacheError>;
 
+/// Does a caller look one key up, or many together?
+#[derive(Clone, Copy)]
+pub(super) enum Asks {
+    Alone,
+    Together,
+}
+
 impl<K, V> Inner<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
@@ -34,7 +41,7 @@ where
         T: Send + 'static,
     {
         let mut reader = None;
-        let lookup = self.look(key, seen, load, finish, &mut reader);
+        let lookup = self.look(key, seen, load, finish, Asks::Alone, &mut reader);
         if let Some(reader) = reader {
             reader.start();
         }
@@ -49,6 +56,7 @@ where
         seen: Seen<V>,
         load: Option<LoadFn<V>>,
         finish: Finish<V, T>,
+        asks: Asks,
         reader: &mut Option<Reader<K, V>>,
     ) -> Lookup<T>
     where
@@ -79,7 +87,12 @@ where
                 if self.is_loading(key) {
                     return Lookup::ended(Err(CacheError::Reentrant));
                 }
-                let landed = self.join(key, load, reader).landed();
+                let flight = self.join(key, load, reader);
+                let carrier = match asks {
+                    Asks::Alone => reader.take().and_then(|reader| reader.carried(&flight)),
+                    Asks::Together => None,
+                };
+                let landed = flight.landed().carrying(carrier);
                 Lookup::slow(async move { landed.await.and_then(finish) })
             }
         }
@@ -131,7 +144,10 @@ where
         let (flight, pilot) = self.board.join(key);
         match pilot {
             Some(pilot) => *reader = self.depart(pilot, load),
-            None => self.counters.joined.add(1),
+            None => {
+                self.counters.joined.add(1);
+                flight.join();
+            }
         }
         flight
     }

@@ -19,17 +19,19 @@ impl Level {
         deadline: Duration,
         call: impl for<'a> FnOnce(&'a dyn Tier) -> BoxFuture<'a, Result<T, TierError>>,
     ) -> Result<T, TierError> {
-        self.weighted_call(key, deadline, 1, call).await
+        let call = call(&*self.tier);
+        self.weighted_call(key, Some(deadline), 1, call).await.0
     }
 
-    /// One call that stands for `weight` requests: as many failures if it fails.
+    /// One call that stands for `weight` requests: as many failures if it fails. Says
+    /// how long it took, too. Without a deadline the call has one of its own.
     pub(super) async fn weighted_call<T>(
         self: &Arc<Self>,
         key: &Bytes,
-        deadline: Duration,
+        deadline: Option<Duration>,
         weight: u32,
-        call: impl for<'a> FnOnce(&'a dyn Tier) -> BoxFuture<'a, Result<T, TierError>>,
-    ) -> Result<T, TierError> {
+        call: impl Future<Output = Result<T, TierError>>,
+    ) -> (Result<T, TierError>, Duration) {
         let domain = self.domain(key);
         let begin = clock::now();
         match self.breaker(domain).admit(begin) {
@@ -40,14 +42,15 @@ impl Level {
                 return self.refuse(weight);
             }
         }
-        let answer = tokio::time::timeout(deadline, call(&*self.tier)).await;
+        let answer = match deadline {
+            Some(deadline) => tokio::time::timeout(deadline, call).await,
+            None => Ok(call.await),
+        };
         let answer = answer.unwrap_or(Err(TierError::TimedOut));
         let end = clock::now();
+        let took = end.saturating_duration_since(begin);
         match &answer {
-            Ok(_) => self
-                .counters
-                .latency
-                .record(end.saturating_duration_since(begin)),
+            Ok(_) => self.counters.latency.record(took),
             Err(TierError::TimedOut) => self.counters.timeouts.add(1),
             Err(_) => self.counters.errors.add(1),
         }
@@ -57,12 +60,25 @@ impl Level {
             weight,
             end,
         );
-        answer
+        (answer, took)
     }
 
-    fn refuse<T>(&self, weight: u32) -> Result<T, TierError> {
+    /// So many keys waited behind a question that timed out: they count as it does.
+    pub(crate) fn left_behind(&self, domain: usize, keys: usize) {
+        if keys > 0 {
+            self.counters.skipped.add(keys as u64);
+            self.record(
+                domain,
+                false,
+                u32::try_from(keys).unwrap_or(u32::MAX),
+                clock::now(),
+            );
+        }
+    }
+
+    fn refuse<T>(&self, weight: u32) -> (Result<T, TierError>, Duration) {
         self.counters.skipped.add(u64::from(weight));
-        Err(TierError::LeftAlone)
+        (Err(TierError::LeftAlone), Duration::ZERO)
     }
 
     fn record(&self, domain: usize, success: bool, weight: u32, now: Instant) {

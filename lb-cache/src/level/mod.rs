@@ -87,8 +87,14 @@ impl Level {
     }
 
     /// The bytes of keys of one part, as far as the tier is trusted with them: one
-    /// answer per key. Asks one question, under one deadline.
-    pub(crate) async fn get_many(self: &Arc<Self>, mut keys: Vec<Bytes>) -> Vec<Answer> {
+    /// answer per key, and how long they took. Asks one question, under one deadline.
+    pub(crate) async fn get_many(
+        self: &Arc<Self>,
+        mut keys: Vec<Bytes>,
+    ) -> (Vec<Answer>, Duration) {
+        if self.locked().keys.is_empty() {
+            return self.ask(keys).await;
+        }
         let trusted: Vec<bool> = {
             let distrust = self.locked();
             keys.iter()
@@ -100,34 +106,39 @@ impl Level {
         self.counters
             .skipped
             .add((trusted.len() - keys.len()) as u64);
-        let mut answers = self.ask(keys).await.into_iter();
+        let (answers, took) = self.ask(keys).await;
+        let mut answers = answers.into_iter();
         let answer = |trusted: bool| match trusted {
             true => answers.next().unwrap_or(Err(TierError::LeftAlone)),
             false => Err(TierError::LeftAlone),
         };
-        trusted.into_iter().map(answer).collect()
+        (trusted.into_iter().map(answer).collect(), took)
     }
 
-    async fn ask(self: &Arc<Self>, mut keys: Vec<Bytes>) -> Vec<Answer> {
+    async fn ask(self: &Arc<Self>, mut keys: Vec<Bytes>) -> (Vec<Answer>, Duration) {
         let count = keys.len();
         let Some(first) = keys.first().cloned() else {
-            return Vec::new();
+            return (Vec::new(), Duration::ZERO);
         };
-        let asked = self.weighted_call(&first, self.deadline, count as u32, |tier| {
-            Box::pin(async move {
-                let answers = match keys.pop() {
-                    Some(only) if keys.is_empty() => vec![tier.get(only).await],
-                    last => {
-                        keys.extend(last);
-                        tier.get_many(keys).await
-                    }
-                };
-                unless_all_failed(answers)
-            })
-        });
+        let question = async {
+            let answers = match keys.pop() {
+                Some(only) if keys.is_empty() => vec![self.tier.get(only).await],
+                last => {
+                    keys.extend(last);
+                    self.tier.get_many(keys).await
+                }
+            };
+            unless_all_failed(answers)
+        };
+        let bounds_itself = self
+            .tier
+            .read_bound()
+            .is_some_and(|bound| bound <= self.deadline);
+        let deadline = (!bounds_itself).then_some(self.deadline);
+        let asked = self.weighted_call(&first, deadline, count as u32, question);
         match asked.await {
-            Ok(answers) => answers,
-            Err(error) => vec![Err(error); count],
+            (Ok(answers), took) => (answers, took),
+            (Err(error), took) => (vec![Err(error); count], took),
         }
     }
 

@@ -134,9 +134,10 @@ impl RedisBuilder {
         }
         info = info.set_redis_settings(settings);
         let client = self.tls.client(info).map_err(TierError::failed)?;
+        // Every exchange has a time-out of ours: a second timer would cost, and say nothing.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout));
+            .set_response_timeout(None);
         let connect = move || {
             let (client, config) = (client.clone(), config.clone());
             Box::pin(async move {

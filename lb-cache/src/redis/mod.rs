@@ -120,9 +120,10 @@ impl RedisTier {
     /// See [`TierError`].
     pub async fn advice(&self) -> Result<Vec<String>, TierError> {
         let mut connection = self.connection().await?;
-        settings::advice(&mut connection, self.clustered)
-            .await
-            .map_err(from_redis)
+        // Four questions.
+        let advice = settings::advice(&mut connection, self.clustered);
+        let advice = tokio::time::timeout(self.response_timeout * 4, advice).await;
+        advice.map_err(|_| TierError::TimedOut)?.map_err(from_redis)
     }
 
     async fn connection(&self) -> Result<Connection, TierError> {
@@ -148,14 +149,17 @@ impl RedisTier {
         answer.map_err(from_redis)
     }
 
-    /// One exchange with the server, within the response time-out.
+    /// One exchange with the server, within the response time-out: also the first
+    /// one, which waits for the connection.
     async fn send<T>(
         &self,
         exchange: impl AsyncFnOnce(Connection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let timed_out = || std::io::Error::from(std::io::ErrorKind::TimedOut).into();
-        let connection = self.supervisor.connection(self.response_timeout).await;
-        let exchange = exchange(connection.ok_or_else(timed_out)?);
+        let exchange = async {
+            let connection = self.supervisor.connection(self.response_timeout).await;
+            exchange(connection.ok_or_else(timed_out)?).await
+        };
         let answer = tokio::time::timeout(self.response_timeout, exchange).await;
         answer.unwrap_or_else(|_| Err(timed_out()))
     }
@@ -205,7 +209,7 @@ impl RedisTier {
         match answer {
             Ok(values) => values.into_iter().map(bytes_of).collect(),
             // Slots have moved since we learned who holds them: now each key finds its own way.
-            Err(error) if error.redirect_node().is_some() => {
+            Err(error) if self.clustered && error.redirect_node().is_some() => {
                 self.supervisor.learn_shards_again();
                 self.read_apart(&keys).await
             }
@@ -313,6 +317,11 @@ impl Tier for RedisTier {
             let mut connection = self.connection().await?;
             connection.clear(&prefix).await.map_err(from_redis)
         })
+    }
+
+    /// Of a cluster, a question may take several exchanges.
+    fn read_bound(&self) -> Option<Duration> {
+        (!self.clustered).then_some(self.response_timeout)
     }
 
     fn fault_domains(&self) -> usize {

@@ -126,7 +126,8 @@ impl Supervisor {
         self.current.send_replace(Some(connection.clone()));
         // Relaxed: a statistic.
         if self.made.fetch_add(1, Ordering::Relaxed) == 0 {
-            tokio::spawn(settings::warn_of(connection, self.clustered));
+            let warning = settings::warn_of(connection, self.clustered);
+            tokio::spawn(tokio::time::timeout(self.connect_within, warning));
         }
     }
 

@@ -62,6 +62,13 @@ pub trait Tier: Send + Sync + 'static {
     /// Removes every key that begins with `prefix`.
     fn clear(&self, prefix: Bytes) -> BoxFuture<'_, Result<(), TierError>>;
 
+    /// How long [`Tier::get`] and [`Tier::get_many`] take at most, by timers of their
+    /// own. Within the cache's deadline it sets none of its own. Default: `None`,
+    /// which means that only the cache's deadline ends them.
+    fn read_bound(&self) -> Option<Duration> {
+        None
+    }
+
     /// How many parts of this tier fail on their own. Default: 1.
     fn fault_domains(&self) -> usize {
         1
