@@ -37,17 +37,20 @@ enum Slot {
 
 impl Outbox {
     /// There is something to write.
+    #[inline]
     pub(super) fn is_occupied(&self) -> bool {
         self.occupied.load(Ordering::Relaxed)
     }
 
     /// Some bytes of a head have left, and the others must follow.
     pub(super) fn has_begun(&self) -> bool {
-        self.is_occupied() && matches!(*self.lock(), Slot::Begun(_))
+        matches!(*self.lock(), Slot::Begun(_))
     }
 
     /// Writes what there is. Wakes the task when it has left, because the request waits
     /// for that.
+    #[cold]
+    #[inline(never)]
     pub(super) fn poll_send<S: AsyncWrite + Unpin>(
         &self,
         cx: &mut Context<'_>,

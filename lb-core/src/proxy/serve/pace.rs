@@ -200,6 +200,15 @@ impl Paced {
     #[inline]
     fn poll_clear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pace.has_written();
+        if self.pace.outbox.is_occupied() {
+            return self.poll_begun(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.pace.outbox.has_begun() {
             return self.pace.outbox.poll_send(cx, &mut self.stream);
         }
