@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{id, pool, random, start};
 use lb_core::{
-    EndpointSpec, Outcome, PickCx, Pool,
+    Cause, EndpointSpec, Outcome, PickCx, Pool,
     outlier::OutlierDetection,
     policy::{
         ConsistentHash, LeastRequest, LeastResponseTime, PolicyConfig, Prequal, Random,
@@ -53,6 +53,28 @@ fn picking_recording_and_releasing_allocate_nothing() {
         let counted = allocation_counter::measure(work);
         assert_eq!(counted.count_total, 0, "{policy:?}");
     }
+}
+
+/// A thread keeps what it knows of the members when only their availability changes.
+#[test]
+fn the_first_pick_after_an_ejection_is_no_dearer_in_a_large_pool() {
+    let cost = |members: usize, change: &dyn Fn(&Pool)| {
+        let pool = pool(members, RoundRobin::default());
+        let pick = |i| {
+            drop(
+                pool.pick(&PickCx::new(start(), random(i)))
+                    .expect("available"),
+            )
+        };
+        pick(0);
+        change(&pool);
+        allocation_counter::measure(|| pick(1)).bytes_total
+    };
+    let eject = |pool: &Pool| assert!(pool.mark(&id(0), Cause::Ejected, true));
+    assert_eq!(cost(10, &eject), cost(1_000, &eject));
+    // The control: another weight is another list of members.
+    let weigh = |pool: &Pool| assert!(pool.set_weight(&id(0), 2));
+    assert!(cost(10, &weigh) < cost(1_000, &weigh));
 }
 
 /// The control: the counter does count.

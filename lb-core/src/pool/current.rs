@@ -149,7 +149,13 @@ impl Current {
     #[inline(never)]
     fn meet<R>(&self, read: impl FnOnce(&Known) -> R) -> R {
         known::sweep();
-        let known = Known::new(self.snapshot.load_full(), self.place, &self.alive);
+        let snapshot = self.snapshot.load_full();
+        // Members come and go seldom, availability often.
+        let before = known::take(self.place).filter(|known| known.has_members_of(&snapshot));
+        let known = match before {
+            Some(known) => known.renewed(snapshot),
+            None => Known::new(snapshot, self.place, &self.alive),
+        };
         // Not kept while in use: a picker that itself picks meets it, too.
         let answer = read(&known);
         known::replace(self.place, Some(known));

@@ -72,6 +72,13 @@ pub(super) fn replace(place: usize, known: Option<Known>) {
     drop(KNOWN.try_with(swap));
 }
 
+/// Takes out what this thread keeps there; nothing while it is in use.
+pub(super) fn take(place: usize) -> Option<Known> {
+    let take =
+        |all: &[RefCell<Option<Known>>; PLACES]| all[place % PLACES].try_borrow_mut().ok()?.take();
+    KNOWN.try_with(take).ok().flatten()
+}
+
 /// Lets go of pools that are gone.
 pub(super) fn sweep() {
     for place in 0..PLACES {
@@ -96,6 +103,23 @@ impl Known {
             place: (place % PLACES) as u8,
             pool: Arc::downgrade(pool),
             snapshot,
+        }
+    }
+
+    /// Whether what this keeps of each member holds for that snapshot, too.
+    pub(super) fn has_members_of(&self, snapshot: &Snapshot) -> bool {
+        Arc::ptr_eq(
+            &self.snapshot.candidates.entries,
+            &snapshot.candidates.entries,
+        )
+    }
+
+    /// The same for a snapshot of the same members.
+    pub(super) fn renewed(self, snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            version: snapshot.version,
+            snapshot,
+            ..self
         }
     }
 
