@@ -204,7 +204,7 @@ impl Pool {
     }
 
     /// Runs a second policy on the live traffic from now on; it decides nothing,
-    /// and costs a second pick and one allocation per request.
+    /// and costs a second pick and one allocation per request, two through a `Balance`.
     /// `None` ends it. See [`shadow_report`](Self::shadow_report).
     ///
     /// # Errors
