@@ -19,7 +19,8 @@ const OBSERVER_PANICS: &str = "lb_observer_panics_total";
 /// Panics in turns of background tasks, by what.
 const TURN_PANICS: &str = "lb_turn_panics_total";
 
-/// Describes every metric to the installed recorder; call it once at start.
+/// Describes every metric to the installed recorder; call it once at start, before pools are
+/// built: a gauge is told when it changes, and one that changed before is not told again.
 pub fn describe() {
     describe_gauge!(ENDPOINTS, Unit::Count, "Members of a pool");
     describe_gauge!(

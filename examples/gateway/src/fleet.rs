@@ -97,6 +97,7 @@ impl Gateway {
     ///
     /// If an address cannot be bound.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let recorder = observe::record();
         let listener = bind(options.listen).await?;
         let (stop_registry, tasks) = (CancellationToken::new(), TaskTracker::new());
         let registry = InProcess::default();
@@ -148,6 +149,9 @@ impl Gateway {
             lifeline,
         };
         let app = gateway.app(&registry, weights, &limits, &options.trusted);
+        let results = gateway.results.clone();
+        let metrics = recorder.map(|recorder| observe::routes(recorder, results));
+        let app = app.merge(metrics.unwrap_or_default());
         gateway
             .tasks
             .spawn(server::serve(listener, app, gateway.stop.clone()));
@@ -176,9 +180,7 @@ impl Gateway {
         let clients = api.routes().fallback_service(self.proxy.clone());
         let clients = limits.wrap(tenants::believe(clients, trusted));
         let operators = http::board(board).merge(scaling.routes());
-        clients
-            .merge(operators)
-            .merge(observe::routes(self.results.clone()))
+        clients.merge(operators)
     }
 
     /// What the page shows, taken whenever the page asks.
