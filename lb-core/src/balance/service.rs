@@ -173,7 +173,7 @@ impl<S: Clone> Balance<S> {
         let services = &shared.services;
         let service = services.get(&mut self.kept, counted.endpoint(), &shared.pool);
         let Some(mut service) = service else {
-            return BalanceFuture::start(Search::new(shared, session), request);
+            return BalanceFuture::start(shared.search(session, &request), request);
         };
         // A service that is not ready is asked again by the first poll, which can be woken.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -185,7 +185,7 @@ impl<S: Clone> Balance<S> {
                 BalanceFuture::running(Lease::new(counted, cx), search, answer)
             }
             ready => {
-                let mut search = Search::new(shared, session);
+                let mut search = shared.search(session, &request);
                 search.chosen(Lease::new(counted, cx), service);
                 let next = search.asked(ready);
                 BalanceFuture::go_on(search, next, request)
@@ -225,6 +225,16 @@ impl<S: Clone> Balance<S> {
 }
 
 impl<S> Shared<S> {
+    /// What looks further for a request. Its session was not read if it was picked for at once.
+    #[cold]
+    fn search<B>(
+        self: &Arc<Self>,
+        session: Option<Session>,
+        request: &Request<B>,
+    ) -> Box<Search<S>> {
+        Search::new(self, session.or_else(|| self.session(request)))
+    }
+
     /// Whom the request is bound to; `None` if the pool binds nobody.
     #[inline]
     fn session<B>(&self, request: &Request<B>) -> Option<Session> {

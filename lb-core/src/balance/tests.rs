@@ -17,6 +17,7 @@ use crate::policy::RoundRobin;
 use crate::report::ReportLayer;
 use crate::{Affinity, EndpointSpec, Pool};
 
+mod sessions;
 mod timing;
 
 fn router(name: &'static str) -> Router {
