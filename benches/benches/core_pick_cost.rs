@@ -2,8 +2,9 @@
 //!
 //! * `pick + release`: the pool alone.
 //! * `record`: the same with an outcome recorded at a given time, for policies that learn.
-//! * `layer`: a whole call of [`Balance`] over an echo, with the clock reads it needs: two
-//!   for policies that time, else two in one request of eight. The row `echo` is the same
+//! * `layer`: a whole call of [`Balance`] over an echo, with the clock reads it needs at this
+//!   rate, where one thread sends millions a second: one for policies that time, two for the
+//!   few requests that teach them, or that are drawn for status. The row `echo` is the same
 //!   request without a balancer.
 //! * `peers` (with `--features peers`): tower's p2c over the same echo (owned, in a mutex,
 //!   behind a buffer) and pingora's selections, which do neither count nor call.

@@ -131,6 +131,15 @@ impl<'a> PickCx<'a> {
         }
     }
 
+    /// The time of the pick, if it was read for this pick by the pool itself.
+    #[inline]
+    pub(crate) fn own_moment(&self) -> Option<Moment> {
+        match self.time {
+            Time::Exact(_, moment) => Some(moment),
+            Time::At(_) | Time::By(_) => None,
+        }
+    }
+
     /// The time of the pick, unless it takes a clock to know.
     #[inline]
     pub(crate) fn started(&self) -> Started {
@@ -153,10 +162,15 @@ impl<'a> PickCx<'a> {
         self.hash.unwrap_or(self.random)
     }
 
-    /// One request in eight, by lot.
+    /// Drawn to be timed: if the pool read the clock for it, or one in eight of those whose
+    /// time came from outside.
     #[inline]
     pub(crate) fn is_sampled(&self) -> bool {
-        is_sampled(self.random)
+        match self.time {
+            Time::Exact(..) => true,
+            Time::At(_) => self.random & 7 == 0,
+            Time::By(_) => false,
+        }
     }
 
     /// Asks what would be picked without moving any counter.
@@ -195,12 +209,6 @@ pub trait Picker: fmt::Debug + Send + Sync + 'static {
     fn refresh(&self, _candidates: &Candidates) -> Option<Arc<dyn Picker>> {
         None
     }
-}
-
-/// One request in eight, by lot.
-#[inline]
-pub(crate) fn is_sampled(random: u64) -> bool {
-    random & 7 == 0
 }
 
 /// Spreads 32 random bits evenly over `0..n`.

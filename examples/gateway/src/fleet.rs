@@ -149,9 +149,8 @@ impl Gateway {
             lifeline,
         };
         let app = gateway.app(&registry, weights, &limits, &options.trusted);
-        let results = gateway.results.clone();
-        let metrics = recorder.map(|recorder| observe::routes(recorder, results));
-        let app = app.merge(metrics.unwrap_or_default());
+        let cache = gateway.results.cache.clone();
+        let app = app.merge(observe::routes(recorder, move || cache.publish_metrics()));
         gateway
             .tasks
             .spawn(server::serve(listener, app, gateway.stop.clone()));

@@ -3,14 +3,11 @@
 use axum::Router;
 use axum::routing::get;
 use http::header;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use simulation::recorder::Recorder;
 
-use crate::wiring::results::CachedResults;
-
-/// Records from now on; `None` if this process records already. Before anything else is started:
-/// what changes once and is said once, such as a pool's members, must not be said to nobody.
-pub(crate) fn record() -> Option<PrometheusHandle> {
-    let recorder = PrometheusBuilder::new().install_recorder().ok()?;
+/// Records from now on; `None` if this process records already. Before anything else is started.
+pub(crate) fn record() -> Option<Recorder> {
+    let recorder = Recorder::install()?;
     lb_autoscale::observe::describe();
     lb_cache::observe::describe();
     lb_core::observe::describe();
@@ -19,10 +16,17 @@ pub(crate) fn record() -> Option<PrometheusHandle> {
     Some(recorder)
 }
 
-/// Serves what was recorded, and the cache's numbers as they are now.
-pub(crate) fn routes(recorder: PrometheusHandle, results: CachedResults) -> Router {
+/// Serves what was recorded, after `publish` has handed over what is told only when asked; nothing
+/// if somebody else records.
+pub(crate) fn routes(
+    recorder: Option<Recorder>,
+    publish: impl Fn() + Clone + Send + Sync + 'static,
+) -> Router {
+    let Some(recorder) = recorder else {
+        return Router::new();
+    };
     let render = move || {
-        results.cache.publish_metrics();
+        publish();
         let text = recorder.render();
         async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
     };

@@ -2,7 +2,7 @@
 //!
 //! Nothing to configure: the policy is least request, health is asked actively, who fails its
 //! requests is ejected for a while, clients have limits, HTTP and WebSocket go through, and the page is at
-//! `/` of an address of its own, so that no path of the upstreams is hidden.
+//! `/` of an address of its own, with `/metrics` beside it, so that no path of the upstreams is hidden.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli::UpArgs;
 use crate::http::{Board, board};
 use crate::wiring::limits::Limits;
-use crate::{clock, server};
+use crate::{clock, observe, server};
 
 /// A gateway over given upstreams.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Up {
     ///
     /// If an upstream is no address, or a port is taken.
     pub async fn start(args: UpArgs) -> anyhow::Result<Self> {
+        let recorder = observe::record();
         let upstreams = args.upstreams.iter().map(|upstream| with_scheme(upstream));
         let health = health(&args)?;
         let pool = Pool::builder("up")
@@ -68,6 +69,7 @@ impl Up {
         up.tasks
             .spawn(server::serve(listener, app, up.stop.clone()));
         let board = board(Board::start(snapshots(pool)));
+        let board = board.merge(observe::routes(recorder, || ()));
         up.tasks.spawn(server::serve(page, board, up.stop.clone()));
         Ok(up)
     }

@@ -9,6 +9,7 @@
 //! | queue, watch and stop jobs            | [`jobs`]         | serve  |
 //! | know my GPUs and share them           | [`gpu`]          | edge   |
 //! | offer all that over HTTP              | [`service`]      | edge   |
+//! | record what is measured               | [`recorder`]     | edge   |
 //! | hear that the process should end      | [`signal`]       | edge   |
 
 mod clock;
@@ -17,5 +18,6 @@ pub mod gpu;
 pub mod jobs;
 pub mod observe;
 pub mod progress;
+pub mod recorder;
 pub mod service;
 pub mod signal;

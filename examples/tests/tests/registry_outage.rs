@@ -436,15 +436,16 @@ async fn ten_watchers_of_a_thousand_instances_ask_in_bounds_and_end_with_equal_s
     let consul = Consul::start().expect("a Consul");
     let registry = client(&consul);
     let mut watches: Vec<Watch> = (0..10).map(|_| registry.watch("web")).collect();
+    // Nobody sends heartbeats: no check may run out before all have been compared.
+    let lasting = |id: &str| Registration {
+        ttl: Duration::from_secs(600),
+        ..registration(id)
+    };
     for batch in 0..50 {
         let registering = (0..20).map(|one| {
-            let (registry, id) = (registry.clone(), format!("i{}", batch * 20 + one));
-            async move {
-                registry
-                    .register(&registration(&id))
-                    .await
-                    .expect("Consul answers");
-            }
+            let registry = registry.clone();
+            let instance = lasting(&format!("i{}", batch * 20 + one));
+            async move { registry.register(&instance).await.expect("Consul answers") }
         });
         futures_util::future::join_all(registering).await;
         if batch % 5 == 4 {
@@ -456,8 +457,10 @@ async fn ten_watchers_of_a_thousand_instances_ask_in_bounds_and_end_with_equal_s
         }
     }
     // Who has seen the last one has seen everything before it.
-    let last = registration("last");
-    registry.register(&last).await.expect("Consul answers");
+    registry
+        .register(&lasting("last"))
+        .await
+        .expect("Consul answers");
     for watch in &mut watches {
         let seen = watch.until(|set| set.instances.iter().any(|one| one.id.as_str() == "last"));
         tokio::time::timeout(SOON, seen).await.expect("it arrives");

@@ -142,18 +142,22 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let cx = self.shared.pool.cx_now();
-        match self.shared.pick_at_once(&request, &cx) {
-            Some(picked) => self.go(picked.into(), None, &cx, request),
-            None => self.call_closely(&cx, request),
-        }
+        let mut session = None;
+        let picked = match self.shared.pick_at_once(&request, &cx) {
+            Some(picked) => picked,
+            None => match self.pick_closely(&cx, &mut request, &mut session) {
+                Ok(picked) => picked,
+                Err(search) => return BalanceFuture::start(search, request),
+            },
+        };
+        self.go(picked.into(), session, &cx, request)
     }
 }
 
 impl<S: Clone> Balance<S> {
     /// To this endpoint.
-    #[inline]
     fn go<B>(
         &mut self,
         counted: Counted,
@@ -189,28 +193,33 @@ impl<S: Clone> Balance<S> {
         }
     }
 
-    /// A request whose session is new here, that may be explained, or finds nobody at once.
+    /// Where a request goes whose session is new here, that may be explained, or finds nobody
+    /// at once; or what looks further for it. `known` becomes the session, if there is one.
     #[inline(never)]
-    fn call_closely<B>(&mut self, cx: &PickCx<'_>, mut request: Request<B>) -> BalanceFuture<S, B>
-    where
-        S: Service<Request<B>>,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
+    fn pick_closely<B>(
+        &self,
+        cx: &PickCx<'_>,
+        request: &mut Request<B>,
+        known: &mut Option<Session>,
+    ) -> Result<Picked, Box<Search<S>>> {
         let shared = &self.shared;
-        let session = shared.session(&request);
+        let session = shared.session(request);
         let key = shared.explain_key.as_deref();
         if let Some(explanation) = Explanation::asked(key, request.headers_mut()) {
             let mut search = Search::new(shared, session);
             search.explain(explanation);
-            return BalanceFuture::start(search, request);
+            return Err(search);
         }
         let picked = match &session {
             None => shared.pool.pick_quickly(cx),
             Some(session) => session.pick_quickly(&shared.pool, cx),
         };
         match picked {
-            Some(picked) => self.go(picked.into(), session, cx, request),
-            None => BalanceFuture::start(Search::new(shared, session), request),
+            Some(picked) => {
+                *known = session;
+                Ok(picked)
+            }
+            None => Err(Search::new(shared, session)),
         }
     }
 }

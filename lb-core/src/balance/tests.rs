@@ -17,6 +17,8 @@ use crate::policy::RoundRobin;
 use crate::report::ReportLayer;
 use crate::{Affinity, EndpointSpec, Pool};
 
+mod timing;
+
 fn router(name: &'static str) -> Router {
     Router::new().route("/", get(move || async move { name }))
 }

@@ -16,6 +16,7 @@ use crate::endpoint::{
     observers::Observers,
     peak_ewma::Fade,
     stamped::{Moment, Stamped, Tick},
+    timing::Lots,
 };
 
 /// Accepted work that no report confirms is forgotten within this time (to 37 %).
@@ -39,6 +40,8 @@ pub(crate) struct Fleet {
     pub(crate) latency_fade: Fade,
     /// Who is told how requests ended.
     pub(crate) observers: Observers,
+    /// Which requests are timed, if nobody wants to know the time of all.
+    pub(crate) lots: Lots,
     /// Where a request finds it without keeping anything else alive.
     #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     pub(crate) answers: OnceLock<Box<dyn Answers>>,
@@ -55,6 +58,7 @@ impl Fleet {
             latency_decay,
             latency_fade: Fade::within(latency_decay),
             observers,
+            lots: Lots::default(),
             answers: OnceLock::new(),
             latency: Mean::default(),
             pressure: Default::default(),

@@ -35,6 +35,7 @@ pub(crate) mod reading;
 mod spec;
 pub(crate) mod stamped;
 mod stats;
+mod timing;
 mod traffic;
 
 use std::{collections::BTreeMap, sync::Arc};

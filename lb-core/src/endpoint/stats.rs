@@ -19,6 +19,7 @@ use crate::{
         observers::Observers,
         reading::{Reading, Shares, Words},
         stamped::{Moment, Stamped, Tick},
+        timing::Quota,
         traffic::{Refused, Traffic},
     },
     report::LoadReport,
@@ -37,6 +38,8 @@ pub struct Stats {
     answered: AtomicU32,
     /// When the endpoint last showed life, or work for it began.
     progress: AtomicU32,
+    /// How many timed requests began in which tick.
+    timing: Quota,
     estimates: Estimates,
     fleet: Arc<Fleet>,
     reading: Reading,
@@ -56,6 +59,7 @@ impl Stats {
             traffic: Traffic::new(causes),
             answered: AtomicU32::new(0),
             progress: AtomicU32::new(0),
+            timing: Quota::default(),
             estimates: Estimates::default(),
             fleet: Arc::clone(fleet),
             reading: Reading::none(),
@@ -124,6 +128,13 @@ impl Stats {
                 false
             }
         }
+    }
+
+    /// Whether a request that begins now is to be timed, or enough others are that began at
+    /// the same time.
+    #[inline]
+    pub(crate) fn is_to_be_timed(&self, now: Moment) -> bool {
+        self.timing.take(now.tick())
     }
 
     #[inline]

@@ -191,7 +191,7 @@ impl Known {
             .get(index)
             .and_then(|spare| spare.endpoint.take());
         let endpoint = spare.unwrap_or_else(|| self.another(index));
-        let timed = self.snapshot.timed || cx.is_sampled();
+        let timed = self.snapshot.times(index, cx);
         Picked::new(endpoint, index, self.place, timed)
     }
 

@@ -115,12 +115,14 @@ impl Pool {
     #[inline]
     pub(crate) fn cx_now(&self) -> PickCx<'static> {
         let random = fastrand::u64(..);
-        if self.shared.is_timed(random) {
-            let now = clock::now();
-            PickCx::exact(now, self.shared.fleet.moment(now), random)
-        } else {
-            PickCx::untimed(clock::now, random)
+        if !self.shared.is_timed(random) {
+            return PickCx::untimed(clock::now, random);
         }
+        let now = clock::now();
+        let fleet = &self.shared.fleet;
+        let moment = fleet.moment(now);
+        fleet.lots.begin(moment.tick());
+        PickCx::exact(now, moment, random)
     }
 
     /// From now on, unless somebody was first: who counts what the endpoints answer.

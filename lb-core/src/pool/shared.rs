@@ -19,7 +19,7 @@ use crate::{
     health::HealthChecks,
     observe,
     outlier::OutlierDetector,
-    pick::{self, PickCx},
+    pick::PickCx,
     policy::PolicyConfig,
     pool::{
         Pool,
@@ -132,12 +132,12 @@ impl Shared {
     }
 
     /// Whether somebody wants to know the time of this pick: the policy, an observer, slow
-    /// start, or status, for which one in eight is timed.
+    /// start, or status, for which some are drawn by lot.
     #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     #[inline]
     pub(super) fn is_timed(&self, random: u64) -> bool {
         // Relaxed: a pick that came before a change is not timed; it is not waited for.
-        pick::is_sampled(random) || self.timed.load(Ordering::Relaxed)
+        self.fleet.lots.draw(random) || self.timed.load(Ordering::Relaxed)
     }
 
     fn install(&self, change: &mut Change, snapshot: Snapshot) {

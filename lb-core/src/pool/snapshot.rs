@@ -157,6 +157,18 @@ impl Snapshot {
         self.timed.then(|| self.moment(cx))
     }
 
+    /// Whether response times are to be learned of this request at the endpoint at `index`:
+    /// if the picker asks for them, else by lot. Where the pool reads the clock itself it
+    /// need not do so again for more requests than teach anything.
+    #[inline]
+    pub(crate) fn times(&self, index: usize, cx: &PickCx<'_>) -> bool {
+        let is_worth = |now| {
+            let entry = self.candidates.entries.get(index);
+            entry.is_some_and(|entry| entry.stats.is_to_be_timed(now))
+        };
+        (self.timed || cx.is_sampled()) && cx.own_moment().is_none_or(is_worth)
+    }
+
     /// Not in the way of those that do not ask.
     #[inline(never)]
     fn moment(&self, cx: &PickCx<'_>) -> Moment {

@@ -36,9 +36,12 @@ mod ask;
 mod message;
 mod records;
 
-use std::net::SocketAddr;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use self::ask::{AskError, ask, system_servers};
 use self::message::{Kind, Record, Reply, Service};
@@ -49,8 +52,10 @@ use crate::{Discovery, Instance, Watch, clock};
 
 const EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Targets whose addresses did not come along are asked for one by one, and no more than these.
+/// Targets whose addresses did not come along are asked for apart, and no more than these.
 const MOST_TARGETS: usize = 64;
+/// So many of them at once.
+const AT_ONCE: usize = 8;
 
 /// Names as registries. See the [module documentation](self).
 #[derive(Clone, Debug)]
@@ -166,20 +171,37 @@ impl Dns {
             false => self.servers.clone(),
         };
         let answer = records_of(ask(&servers, name, Kind::Service).await?);
+        let services = records::services(&answer);
+        let targets = services.iter().map(|service| &service.target);
+        let apart: BTreeSet<&String> = targets
+            .filter(|target| records::addresses(&answer, Some(target)).is_empty())
+            .collect();
+        let apart = apart.into_iter().take(MOST_TARGETS).cloned();
+        let apart = addresses_apart(&servers, apart.collect()).await?;
         let mut found: Vec<(SocketAddr, Option<&Service>)> = Vec::new();
-        let mut asked = 0;
-        for service in records::services(&answer) {
-            let mut addresses = records::addresses(&answer, Some(&service.target));
-            if addresses.is_empty() && asked < MOST_TARGETS {
-                asked += 1;
-                let apart = addresses_of(&servers, &service.target).await?;
-                addresses = records::addresses(&apart, None);
-            }
-            let addresses = addresses.into_iter();
+        for service in services {
+            let along = records::addresses(&answer, Some(&service.target));
+            let apart = apart.get(&service.target).into_iter().flatten();
+            let addresses = along.into_iter().chain(apart.copied());
             found.extend(addresses.map(|ip| (SocketAddr::new(ip, service.port), Some(service))));
         }
         Ok((records::instances(name, found), records::good_for(&answer)))
     }
+}
+
+/// The addresses of each of these names, a few asked for at once.
+async fn addresses_apart(
+    servers: &[SocketAddr],
+    names: Vec<String>,
+) -> Result<HashMap<String, Vec<IpAddr>>, AskError> {
+    let asked = stream::iter(names).map(|name| {
+        let servers = servers.to_vec();
+        async move {
+            let records = addresses_of(&servers, &name).await?;
+            Ok((name, records::addresses(&records, None)))
+        }
+    });
+    asked.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 async fn addresses_of(servers: &[SocketAddr], name: &str) -> Result<Vec<Record>, AskError> {

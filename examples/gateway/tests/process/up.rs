@@ -92,6 +92,9 @@ async fn two_urls_are_all_it_needs() {
         (down.filter(|one| one["state"] == "down").count() == 1).then_some(())
     })
     .await;
+    let metrics = send(&page, "GET", "/metrics", "").await.unwrap();
+    let metrics = String::from_utf8_lossy(metrics.body()).into_owned();
+    assert!(metrics.contains("lb_endpoints{pool=\"up\"} 2"), "{metrics}");
     let html = send(&page, "GET", "/", "").await.unwrap();
     assert!(
         html.headers()["content-security-policy"]

@@ -11,7 +11,6 @@ use axum::routing::{get, post, put};
 use lb_core::report::{HostSampler, ReportLayer};
 use lb_gpu::Ratio;
 use lb_registry::HealthRoutes;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tower_layer::Layer as _;
 
 use super::problem::Problem;
@@ -19,6 +18,7 @@ use super::streams::Streams;
 use super::{direct, gpu, identity, progress, simulations, ticks};
 use crate::gpu::{Gpus, Share, TenantWeight};
 use crate::jobs::{Jobs, Limits};
+use crate::recorder::Recorder;
 use montecarlo::engine::CpuEngine;
 
 /// How an instance is started.
@@ -95,7 +95,7 @@ pub(super) struct Shared {
     pub(super) health: HealthRoutes,
     pub(super) direct: direct::Direct,
     pub(super) streams: Streams,
-    pub(super) metrics: Option<PrometheusHandle>,
+    pub(super) metrics: Option<Recorder>,
     pub(super) drain_time: Duration,
 }
 
@@ -106,7 +106,7 @@ impl App {
         Self::on(Gpus::none(args.slots()), args, None)
     }
 
-    pub(super) fn on(gpus: Gpus, args: &Args, metrics: Option<PrometheusHandle>) -> Self {
+    pub(super) fn on(gpus: Gpus, args: &Args, metrics: Option<Recorder>) -> Self {
         let limits = Limits {
             running: args.capacity.max(1),
             ..Limits::default()

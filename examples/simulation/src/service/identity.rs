@@ -17,7 +17,7 @@ pub(super) async fn whoami(State(app): State<App>) -> Json<Value> {
 }
 
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
-    let Some(handle) = &app.shared.metrics else {
+    let Some(recorder) = &app.shared.metrics else {
         let hint = "run the service as its own process";
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -29,5 +29,5 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     app.shared.jobs.publish_metrics();
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     let gpus = Exporter::default().render(&app.shared.gpus.latest(), clock::now());
-    Ok((kind, handle.render() + &gpus).into_response())
+    Ok((kind, recorder.render() + &gpus).into_response())
 }

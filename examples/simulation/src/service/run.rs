@@ -9,12 +9,12 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use lb_gpu::{NvmlProbe, Sampler};
 use lb_registry::{Consul, HealthRoutes, InProcess, Membership};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
 use super::{App, Args};
 use crate::gpu::Gpus;
 use crate::observe;
+use crate::recorder::Recorder;
 use crate::signal::asked_to_end;
 
 /// The name under which instances register.
@@ -44,7 +44,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    let metrics = install_metrics();
+    let metrics = record();
     let gpus = Gpus::watch(Sampler::start(NvmlProbe::detect()), &args.share()).await?;
     let app = App::on(gpus, &args, metrics);
     let membership = membership(&app, address);
@@ -106,14 +106,14 @@ fn announce(address: SocketAddr) -> std::io::Result<()> {
 }
 
 /// `None` if the process records its metrics already.
-fn install_metrics() -> Option<PrometheusHandle> {
-    let handle = PrometheusBuilder::new().install_recorder().ok()?;
+fn record() -> Option<Recorder> {
+    let recorder = Recorder::install()?;
     observe::describe();
     lb_cache::observe::describe();
     lb_core::observe::describe();
     lb_gpu::observe::describe();
     lb_registry::observe::describe();
-    Some(handle)
+    Some(recorder)
 }
 
 impl App {
