@@ -98,22 +98,23 @@ fn pool() -> Pool {
     builder.build().expect("a pool")
 }
 
-/// The exchange itself, which is boxed so that idle connections stay small.
+/// The exchange is boxed, so that idle connections stay small, in a box that others had
+/// before it.
 #[test]
-fn a_get_costs_one_allocation() {
+fn a_get_costs_no_allocation() {
     let pool = Pool::builder("count")
         .endpoints([origin(), origin()])
         .build()
         .expect("a pool");
     let request = "GET /s HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n";
     let cost = per_request(&pool.reverse_proxy(), request);
-    assert!(cost < 1.1, "{cost}");
+    assert!(cost < 0.1, "{cost}");
 }
 
-/// Three more are hyper's own: its channel of body pieces, and the next read buffer with its
+/// They are hyper's own: its channel of body pieces, and the next read buffer with its
 /// shared handle, because the body still holds the last one.
 #[test]
-fn a_post_of_a_kilobyte_costs_four() {
+fn a_post_of_a_kilobyte_costs_three() {
     let body = "x".repeat(1 << 10);
     let request = format!("POST /s HTTP/1.1\r\nHost: h\r\nContent-Length: 1024\r\n\r\n{body}");
     let pool = Pool::builder("count")
@@ -121,7 +122,7 @@ fn a_post_of_a_kilobyte_costs_four() {
         .build()
         .expect("a pool");
     let cost = per_request(&pool.reverse_proxy(), &request);
-    assert!(cost < 4.1, "{cost}");
+    assert!(cost < 3.1, "{cost}");
 }
 
 /// Opened tokens are remembered.
@@ -142,7 +143,7 @@ fn a_bound_get_costs_no_more() {
         .to_owned();
     let request = format!("GET /s HTTP/1.1\r\nHost: h\r\nCookie: {cookie}\r\n\r\n");
     let cost = per_request(&pool.reverse_proxy(), &request);
-    assert!(cost < 1.1, "{cost}");
+    assert!(cost < 0.1, "{cost}");
     assert_eq!(
         pool.endpoints()[1].stats().picks_total(),
         0,

@@ -68,8 +68,8 @@ impl Timer {
     fn take(until: tokio::time::Instant) -> Self {
         let runtime = Handle::current().id();
         let kept = TIMERS.with_borrow_mut(|timers| {
-            timers.retain(|timer| timer.runtime == runtime);
-            timers.pop()
+            // The others' runtimes have ended, or will not be back before it has this one.
+            std::iter::from_fn(|| timers.pop()).find(|timer| timer.runtime == runtime)
         });
         kept.unwrap_or_else(|| Self {
             sleep: Box::pin(tokio::time::sleep_until(until)),

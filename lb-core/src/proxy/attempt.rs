@@ -31,15 +31,15 @@ pub(crate) enum Link {
     /// Its endpoint is away; the next look, and how long it may wait in all.
     Waiting(Pin<Box<Sleep>>, Duration),
     Connecting(Pin<Box<dyn Future<Output = io::Result<Connection>> + Send>>),
-    Open(Connection),
+    Open(Box<Connection>),
 }
 
 /// What an attempt came to.
 pub(crate) enum Step {
     /// It has no endpoint yet.
     Choose,
-    /// The answer's head, and what was read beyond it.
-    Answered(Answer, Bytes),
+    /// The answer's head.
+    Answered(Answer),
 }
 
 /// One attempt. Dropping it cancels it.
@@ -139,7 +139,7 @@ where
                         inner.metrics.connected();
                         *moved += 1;
                         share(inner, self.lease.as_ref(), &connection);
-                        self.link = Link::Open(connection);
+                        self.link = Link::Open(Box::new(connection));
                     }
                     Err(_) => return Poll::Ready(Err(ProxyError::Unreachable)),
                 },
@@ -149,9 +149,7 @@ where
                         *moved += 1;
                         relay.hand_on(&answer, &self.fields);
                     }
-                    Ok(Read::Final(answer, rest)) => {
-                        return Poll::Ready(Ok(Step::Answered(answer, rest)));
-                    }
+                    Ok(Read::Final(answer)) => return Poll::Ready(Ok(Step::Answered(answer))),
                     Err(error) => return Poll::Ready(Err(error)),
                 },
             }
@@ -187,6 +185,11 @@ where
             AnswerError::Closed | AnswerError::Truncated => ProxyError::UpstreamClosed,
             AnswerError::Invalid => ProxyError::InvalidResponse,
         })
+    }
+
+    /// What was read beyond the answer's head.
+    pub(crate) fn take_rest(&mut self) -> Bytes {
+        self.reader.take_rest()
     }
 
     /// How far it has come.

@@ -51,7 +51,7 @@ enum Kind {
 /// What an unfinished answer needs.
 pub(crate) struct Stream {
     pub(crate) reader: BodyReader,
-    pub(crate) connection: Connection,
+    pub(crate) connection: Box<Connection>,
     pub(crate) lease: HeadLease,
     /// The endpoint keeps the connection open after this answer.
     pub(crate) reusable: bool,

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{Method, Response, StatusCode, header, request};
 use http_body::Body;
 
 use super::attempt::{Attempt, Link, Step};
 use super::body::ProxyBody;
 use super::error::ProxyError;
+use super::future::refuse;
 use super::handover::Handover;
 use super::interim::Relay;
+use super::reused::Reused;
 use super::route::{RouteIndex, RoutePolicy};
 use super::rules::head::{Client, write_head};
 use super::rules::request::{BodyHint, Plan, plan};
@@ -23,6 +24,7 @@ use super::rules::{host, path};
 use super::service::Inner;
 use super::timeouts::Timeouts;
 use super::total::{Total, take_deadline};
+use super::upstream::scratch;
 use super::upstream::upload::Upload;
 use crate::affinity::{Asked, NoLease, Session};
 use crate::clock;
@@ -68,13 +70,13 @@ where
 {
     /// Judges the request. Nothing is sent yet.
     pub(crate) fn new(
-        inner: &Arc<Inner>,
+        inner: Arc<Inner>,
         (mut head, body): (request::Parts, B),
         peer: Option<IpAddr>,
         choice: Option<Choice>,
         relay: Relay,
         now: Instant,
-    ) -> Result<Box<Self>, ProxyError> {
+    ) -> Result<Reused<Self>, ProxyError> {
         let config = &inner.config;
         let explanation = Explanation::asked(config.explain_key.as_deref(), &mut head.headers);
         let hint = hint(&body);
@@ -94,22 +96,20 @@ where
         let deadline = config.deadline.as_ref();
         let given = deadline.and_then(|it| take_deadline(it, &mut head.headers, client.trusted));
         let authority = host::authority(&head.uri, &head.headers)?;
-        let (session, first) = choice.unwrap_or_else(|| read_session(inner, &head, peer));
-        let mut upload = Upload::new(
-            body,
-            plan.framing,
-            policy.limits.body_bytes,
-            plan.expects_continue,
-        );
-        write_head(upload.head(), &head, &plan, authority, client);
+        let (session, first) = choice.unwrap_or_else(|| read_session(&inner, &head, peer));
+        let mut out = scratch::take();
+        write_head(&mut out, &head, &plan, authority, client);
         // Nothing of the request is needed any more: when its values are gone, the
         // server in front uses its read buffer again instead of allocating the next.
         head.headers.clear();
         let mut total = Total::new(policy.timeouts.total, given, now);
-        total.make_room(upload.head(), deadline);
+        total.make_room(&mut out, deadline);
+        let (limit, held) = (policy.limits.body_bytes, plan.expects_continue);
+        let upload = Upload::new(out, body, plan.framing, limit, held);
+        let attempts = policy.attempts;
         // Boxed: it is handed on several times, and an idle connection has none.
-        let mut exchange = Box::new(Self {
-            inner: Arc::clone(inner),
+        let mut exchange = Reused::new(|| Self {
+            inner,
             route,
             method: if plan.tunnel {
                 Method::GET
@@ -126,10 +126,10 @@ where
             relay,
             tried: Vec::new(),
             explanation,
-            attempts: policy.attempts,
+            attempts,
             progress: 0,
         });
-        inner.budget.deposit(now);
+        exchange.inner.budget.deposit(now);
         exchange.plan_hedge(now);
         if !first.is_some_and(|lease| exchange.go(lease, now)) {
             exchange.choose(now)?;
@@ -137,13 +137,11 @@ where
         Ok(exchange)
     }
 
-    /// Counts a request that ends without an endpoint's answer.
-    pub(crate) fn refused(&self, reason: ProxyError) {
+    /// The proxy's own answer to a request that ends without an endpoint's.
+    #[cold]
+    pub(crate) fn refuse(&self, reason: ProxyError) -> Response<ProxyBody> {
         self.inner.metrics.refused(reason);
-    }
-
-    pub(crate) fn method(&self) -> &Method {
-        &self.method
+        refuse(reason, &self.method)
     }
 
     pub(super) fn route_policy(&self) -> &RoutePolicy {
@@ -169,26 +167,24 @@ where
             );
             match step {
                 Poll::Ready(Ok(Step::Choose)) => self.choose(clock::now())?,
-                Poll::Ready(Ok(Step::Answered(answer, rest))) => {
+                Poll::Ready(Ok(Step::Answered(answer))) => {
                     if self.hedge_goes_on(answer.status) || self.moves_on(answer.status) {
                         continue;
                     }
-                    return Poll::Ready(self.win(&answer, rest));
+                    return Poll::Ready(self.win(&answer));
                 }
                 Poll::Ready(Err(error)) => self.fail(error)?,
                 Poll::Pending => {
-                    return self
-                        .poll_hedge(cx)
-                        .map(|(answer, rest)| self.win(&answer, rest));
+                    return self.poll_hedge(cx).map(|answer| self.win(&answer));
                 }
             }
         }
     }
 
     /// This answer goes to the client; what else is under way ends before.
-    fn win(&mut self, answer: &Answer, rest: Bytes) -> Result<Response<ProxyBody>, ProxyError> {
+    fn win(&mut self, answer: &Answer) -> Result<Response<ProxyBody>, ProxyError> {
         self.hedge = None;
-        self.finish(answer, rest)
+        self.finish(answer)
     }
 
     /// The first attempt's answer is a failure, and the hedge may still do better.

@@ -25,18 +25,14 @@ where
     B: Body<Data: Send> + Send + Unpin + 'static,
 {
     /// What the client gets for this answer of the attempt.
-    pub(super) fn finish(
-        &mut self,
-        answer: &Answer,
-        rest: Bytes,
-    ) -> Result<Response<ProxyBody>, ProxyError> {
+    pub(super) fn finish(&mut self, answer: &Answer) -> Result<Response<ProxyBody>, ProxyError> {
         let now = clock::now();
         let link = std::mem::replace(&mut self.attempt.link, Link::None);
         let (Link::Open(connection), Some(lease)) = (link, self.attempt.lease.take()) else {
             return Err(ProxyError::UpstreamClosed);
         };
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.hand_over(connection, lease, rest, now);
+            return self.hand_over(*connection, lease, now);
         }
         let mut fields = std::mem::take(&mut self.attempt.fields);
         let after = now.saturating_duration_since(lease.started());
@@ -50,7 +46,7 @@ where
             lease.get().take_report(&mut fields, || now);
         }
         self.bind(lease.get().endpoint(), &mut fields);
-        let body = self.body(answer, rest, connection, lease, now);
+        let body = self.body(answer, connection, lease, now);
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = fields;
@@ -69,13 +65,12 @@ where
     fn body(
         &mut self,
         answer: &Answer,
-        rest: Bytes,
-        connection: Connection,
+        connection: Box<Connection>,
         mut lease: HeadLease,
         now: Instant,
     ) -> ProxyBody {
         let attempt = &mut self.attempt;
-        let mut reader = BodyReader::new(answer.framing, rest);
+        let mut reader = BodyReader::new(answer.framing, attempt.take_rest());
         let reusable = answer.reusable && !attempt.deaf;
         if let Some(data) = reader.take_whole() {
             lease.body_ended(now);
@@ -103,7 +98,6 @@ where
         &mut self,
         connection: Connection,
         mut lease: Lease,
-        early: Bytes,
         now: Instant,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let valid = |handover: &Handover| handover.is_completed_by(&self.attempt.fields);
@@ -124,6 +118,7 @@ where
         *response.status_mut() = handover.answer(response.headers_mut());
         let (stream, place) = connection.into_stream();
         let (idle, counted) = (self.timeouts().tunnel, self.inner.metrics.tunnel());
+        let early = self.attempt.take_rest();
         let tunnel = handover.run(stream, early, lease, idle, counted);
         self.inner.tunnels.spawn(async move {
             // The connection counts until the tunnel ends.

@@ -11,6 +11,7 @@ use http_body::Body;
 
 use super::alarm::Alarm;
 use super::exchange::Exchange;
+use super::reused::Reused;
 use super::waits::Phase;
 use super::{ProxyBody, ProxyError};
 use crate::clock;
@@ -29,13 +30,13 @@ pub struct ResponseFuture<B: Body> {
 }
 
 enum State<B: Body> {
-    Running(Box<Exchange<B>>),
+    Running(Reused<Exchange<B>>),
     Refused(ProxyError, Method),
     Done,
 }
 
 impl<B: Body> ResponseFuture<B> {
-    pub(crate) fn new(exchange: Box<Exchange<B>>, now: Instant) -> Self {
+    pub(crate) fn new(exchange: Reused<Exchange<B>>, now: Instant) -> Self {
         Self {
             state: State::Running(exchange),
             armed: None,
@@ -64,17 +65,16 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let (answer, method) = loop {
+        let answer = loop {
             let exchange = match &mut this.state {
-                State::Running(exchange) => exchange,
-                State::Refused(reason, method) => break (Err(*reason), method.clone()),
+                State::Running(exchange) => &mut **exchange,
+                State::Refused(reason, method) => break refuse(*reason, method),
                 State::Done => return Poll::Pending,
             };
-            if let Poll::Ready(answer) = exchange.poll(cx) {
-                if let Err(reason) = &answer {
-                    exchange.refused(*reason);
-                }
-                break (answer, exchange.method().clone());
+            match exchange.poll(cx) {
+                Poll::Ready(Ok(answer)) => break answer,
+                Poll::Ready(Err(reason)) => break exchange.refuse(reason),
+                Poll::Pending => {}
             }
             let (phase, limit) = exchange.phase();
             let wait = (phase, exchange.progress);
@@ -86,18 +86,21 @@ where
             }
             ready!(this.alarm.poll(cx));
             if let Err(reason) = exchange.expire(this.first) {
-                exchange.refused(reason);
-                break (Err(reason), exchange.method().clone());
+                break exchange.refuse(reason);
             }
         };
-        this.state = State::Done;
-        let response = answer.unwrap_or_else(|reason| {
-            reason
-                .response(&method)
-                .map(|body| ProxyBody::whole(body, None))
-        });
-        Poll::Ready(Ok(response))
+        if let State::Running(exchange) = std::mem::replace(&mut this.state, State::Done) {
+            exchange.give_back();
+        }
+        Poll::Ready(Ok(answer))
     }
+}
+
+/// The proxy's own answer.
+#[cold]
+pub(super) fn refuse(reason: ProxyError, method: &Method) -> Response<ProxyBody> {
+    let answer = reason.response(method);
+    answer.map(|body| ProxyBody::whole(body, None))
 }
 
 /// Nothing in it is pinned where it lies.

@@ -78,6 +78,7 @@ mod handover;
 mod interim;
 mod limits;
 mod observe;
+mod reused;
 mod route;
 mod rules;
 mod second;

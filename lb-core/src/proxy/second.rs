@@ -4,7 +4,6 @@
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body;
 
@@ -150,7 +149,7 @@ where
     }
 
     /// Ready when the hedge has won: it is the attempt now, the other one is cancelled.
-    pub(super) fn poll_hedge(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Bytes)> {
+    pub(super) fn poll_hedge(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         let Some(hedge) = &mut self.hedge else {
             return Poll::Pending;
         };
@@ -165,17 +164,17 @@ where
             return Poll::Pending;
         };
         match step {
-            Ok(Step::Answered(answer, _)) if Outcome::from_status(answer.status).is_failure() => {
+            Ok(Step::Answered(answer)) if Outcome::from_status(answer.status).is_failure() => {
                 if let Some(mut lease) = hedge.lease.take() {
                     record_answer(&mut lease, answer.status, &hedge.fields, clock::now());
                     self.tried.push(lease.endpoint().id().clone());
                 }
                 Poll::Pending
             }
-            Ok(Step::Answered(answer, rest)) => {
+            Ok(Step::Answered(answer)) => {
                 self.inner.metrics.hedge_won();
                 self.attempt = *hedge;
-                Poll::Ready((answer, rest))
+                Poll::Ready(answer)
             }
             Ok(Step::Choose) => Poll::Pending,
             Err(error) => {

@@ -308,8 +308,8 @@ impl ReverseProxy {
     {
         let method = head.method.clone();
         let now = clock::now();
-        let inner = self.shared.current.load_full();
-        match Exchange::new(&inner, (head, body), peer, choice, relay, now) {
+        let inner = self.inner();
+        match Exchange::new(Arc::clone(&inner), (head, body), peer, choice, relay, now) {
             Ok(exchange) => ResponseFuture::new(exchange, now),
             Err(refusal) => {
                 inner.metrics.refused(refusal);
@@ -438,7 +438,7 @@ impl Inner {
     }
 
     /// Keeps a connection for the next request, unless its endpoint takes none.
-    pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Instant) {
+    pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Box<Connection>, now: Instant) {
         if is_welcome(endpoint.stats()) {
             self.idle.put(endpoint, connection, self.config.idle, now);
         } else {

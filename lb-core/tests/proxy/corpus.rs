@@ -50,6 +50,7 @@ pub(crate) fn cases() -> Vec<Case> {
         codings(),
         chunks(),
         fields(),
+        upgrades(),
         expectations(),
         hosts(),
         targets(),
@@ -191,7 +192,6 @@ fn chunks() -> Vec<Case> {
 
 fn fields() -> Vec<Case> {
     let bare = |text: &str| format!("GET / HTTP/1.1\r\n{text}\r\n").into_bytes();
-    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n";
     vec![
         case(
             "folded coding",
@@ -223,23 +223,54 @@ fn fields() -> Vec<Case> {
         ),
         case("underscore", get("Transfer_Encoding: chunked\r\n"), ONE),
         case(
-            "upgrade with a body",
-            post(&format!("{upgrade}Content-Length: 3\r\n"), "abc"),
-            BAD,
-        ),
-        case(
             "hostile forwarding fields",
             get("Forwarded: for=\"[\";;=\r\nX-Forwarded-For: ,,\"\r\nX-Forwarded-Host: ../\r\n"),
             ONE,
         ),
         case(
-            "upgrade answered with 200, then a request",
-            [get(upgrade), get("")].concat(),
-            Expect::Forwarded(2),
-        ),
-        case(
             "two requests at once",
             [get(""), post("Content-Length: 3\r\n", "abc")].concat(),
+            Expect::Forwarded(2),
+        ),
+    ]
+}
+
+fn upgrades() -> Vec<Case> {
+    let offer = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let (key, version) = (
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        "Sec-WebSocket-Version: 13\r\n",
+    );
+    let upgrade = &format!("{offer}{key}{version}");
+    vec![
+        case(
+            "upgrade with a body",
+            post(&format!("{upgrade}Content-Length: 3\r\n"), "abc"),
+            BAD,
+        ),
+        case(
+            "upgrade without a key",
+            get(&format!("{offer}{version}")),
+            BAD,
+        ),
+        case(
+            "upgrade with a short key",
+            get(&format!("{offer}{version}Sec-WebSocket-Key: AAAA\r\n")),
+            BAD,
+        ),
+        case(
+            "upgrade without a version",
+            get(&format!("{offer}{key}")),
+            BAD,
+        ),
+        case(
+            "upgrade of another version",
+            get(&format!("{offer}{key}Sec-WebSocket-Version: 8\r\n")),
+            Expect::Refused(&[426]),
+        ),
+        case(
+            "upgrade answered with 200, then a request",
+            [get(upgrade), get("")].concat(),
             Expect::Forwarded(2),
         ),
     ]

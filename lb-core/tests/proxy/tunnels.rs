@@ -84,6 +84,8 @@ async fn an_incomplete_101_opens_nothing() {
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-accept: x\r\nsec-websocket-protocol: other\r\n\r\n",
+        "HTTP/1.0 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: x\r\nsec-websocket-protocol: a\r\n\r\n",
     ] {
         let gateway = serve(pool(&[echo(answer).await]).reverse_proxy()).await;
         assert_eq!(

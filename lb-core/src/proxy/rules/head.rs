@@ -203,25 +203,36 @@ fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
     out.put_slice(&digits[start..]);
 }
 
+/// Every octet in decimal with a dot behind it, and the length of both.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        let [hundreds, tens, units] = [octet / 100, octet / 10 % 10, octet % 10];
+        let [hundreds, tens, units] =
+            [b'0' + hundreds as u8, b'0' + tens as u8, b'0' + units as u8];
+        table[octet] = match octet {
+            0..10 => ([units, b'.', 0, 0], 2),
+            10..100 => ([tens, units, b'.', 0], 3),
+            _ => ([hundreds, tens, units, b'.'], 4),
+        };
+        octet += 1;
+    }
+    table
+};
+
 /// Writes an address as text. The common form is written by hand: it happens
 /// with every request, and formatting costs ten times as much.
 fn format_address(buffer: &mut [u8; 64], address: IpAddr) -> &[u8] {
     let used = match address.to_canonical() {
         IpAddr::V4(address) => {
             let mut used = 0;
-            for (place, octet) in address.octets().into_iter().enumerate() {
-                if place > 0 {
-                    buffer[used] = b'.';
-                    used += 1;
-                }
-                for (unit, needed) in [(100, octet > 99), (10, octet > 9), (1, true)] {
-                    if needed {
-                        buffer[used] = b'0' + octet / unit % 10;
-                        used += 1;
-                    }
-                }
+            for octet in address.octets() {
+                let (text, length) = OCTETS[usize::from(octet)];
+                buffer[used..used + text.len()].copy_from_slice(&text);
+                used += usize::from(length);
             }
-            used
+            used - 1
         }
         IpAddr::V6(address) => {
             let mut rest = &mut buffer[..];

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// At most so many names in all `Connection` fields of a message.
-const MAX_NOMINATED: usize = 32;
+const MAX_NOMINATED: u8 = 32;
 
 /// `true` for fields that describe one connection only (RFC 9110, 7.6.1, and
 /// the older `Keep-Alive`, `Proxy-Connection` and `HTTP2-Settings`).
@@ -85,7 +85,7 @@ pub(crate) struct ConnectionOptions {
     pub(crate) upgrade: bool,
     /// Other fields are nominated: each field has to be looked up.
     pub(crate) nominates: bool,
-    count: usize,
+    count: u8,
 }
 
 impl ConnectionOptions {

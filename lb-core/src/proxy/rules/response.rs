@@ -53,6 +53,10 @@ pub(crate) fn parse(
     let Some((start, length, seen)) = read else {
         return Ok(None);
     };
+    // Nobody could switch protocols before HTTP/1.1 (RFC 9110, 7.8).
+    if start.status == StatusCode::SWITCHING_PROTOCOLS && !start.current {
+        return Err(InvalidAnswer);
+    }
     let framing = seen.framing(method, start.status)?;
     let keeps = if start.current {
         !seen.connection.close
@@ -331,6 +335,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nx-a : 1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nx-a: 1\r\n folded\r\n\r\n",
             "HTTP/1.1 99 OK\r\n\r\n",
+            "HTTP/1.0 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n",
             "SSH-2.0-OpenSSH\r\n",
         ] {
             assert_eq!(read(text, &Method::GET), Err(InvalidAnswer), "{text}");

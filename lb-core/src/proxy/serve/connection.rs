@@ -4,14 +4,13 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::ServeOptions;
-use super::ending::Ending;
 use super::pace::{Pace, Paced};
 use super::worker::Front;
 
@@ -61,14 +60,14 @@ impl Protocols {
             pace.speaks_http2();
             let connection = Box::pin(self.http2.serve_connection(stream, front));
             drop(self);
-            drive(connection, &pace.ending, |connection| {
+            drive(connection, &pace, |connection| {
                 connection.graceful_shutdown();
             })
             .await
         } else {
             let connection = Box::pin(self.http1.serve_connection(stream, front).with_upgrades());
             drop(self);
-            drive(connection, &pace.ending, |connection| {
+            drive(connection, &pace, |connection| {
                 connection.graceful_shutdown();
             })
             .await
@@ -82,19 +81,22 @@ impl Protocols {
 /// Drives a connection to its end, and asks it to finish when it is time.
 async fn drive<C>(
     mut connection: Pin<Box<C>>,
-    ending: &Ending,
+    pace: &Arc<Pace>,
     finish: impl Fn(Pin<&mut C>),
 ) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut told = false;
+    let waker = Waker::from(Arc::clone(pace));
     poll_fn(|cx| {
+        pace.ending.belongs_to(cx.waker());
+        let cx = &mut Context::from_waker(&waker);
         loop {
             if let Poll::Ready(served) = connection.as_mut().poll(cx) {
                 return Poll::Ready(served);
             }
-            if told || !ending.is_asked(cx) {
+            if told || !pace.ending.is_asked() {
                 return Poll::Pending;
             }
             told = true;

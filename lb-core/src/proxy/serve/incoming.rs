@@ -9,6 +9,7 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::doorbell::hold;
 use super::pace::Pace;
 
 /// hyper's body. As long as it is there, what comes from the client is no head.
@@ -44,8 +45,19 @@ impl Body for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.ended |= match &polled {
+        let this = self.as_mut().get_mut();
+        let polled = match &this.pace {
+            Some(pace) => {
+                let (polled, woken) = hold(|| Pin::new(&mut this.body).poll_frame(cx));
+                // After the last piece nobody waits for room.
+                if woken && !this.body.is_end_stream() {
+                    pace.ending.wake();
+                }
+                polled
+            }
+            None => Pin::new(&mut this.body).poll_frame(cx),
+        };
+        this.ended |= match &polled {
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
             Poll::Ready(None) => true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,

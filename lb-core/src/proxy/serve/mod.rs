@@ -8,12 +8,14 @@
 //! - [`options`]: what can be set.
 //! - [`worker`]: one thread: accept, serve, stop.
 //! - [`connection`]: one client, HTTP/1.1 or HTTP/2.
+//! - [`doorbell`]: wakes a connection, and not for its own doing.
 //! - [`ending`]: asks a connection to finish.
 //! - [`incoming`]: the client's body.
 //! - [`outbox`]: interim answers, past hyper.
 //! - [`pace`]: closes connections that send their head too slowly.
 
 mod connection;
+mod doorbell;
 mod ending;
 mod incoming;
 mod options;

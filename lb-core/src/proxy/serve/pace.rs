@@ -7,6 +7,7 @@
 //! belongs to a body, or to a frame of HTTP/2, is no head: those have limits of
 //! their own.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -180,7 +181,7 @@ impl Paced {
     /// resets the connection, and may take the answer back with it (RFC 9112, 9.6). That
     /// takes as long as a head may, at most.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.pace.ending.is_asked(cx) {
+        if self.pace.ending.is_asked() {
             // A server that ends waits for nobody's rest.
             return Poll::Ready(Ok(()));
         }
@@ -216,18 +217,21 @@ impl Paced {
     }
 }
 
-/// All parts as one, where that is little: one piece costs the kernel so much
-/// less than several that the copy pays.
-fn join<'a>(parts: &[io::IoSlice<'_>], joined: &'a mut [u8; JOINED_BYTES]) -> Option<&'a [u8]> {
-    let length = parts.iter().map(|part| part.len()).sum();
-    let whole = joined.get_mut(..length)?;
-    let mut rest = &mut *whole;
-    for part in parts {
-        let (start, end) = rest.split_at_mut_checked(part.len())?;
-        start.copy_from_slice(part);
-        rest = end;
-    }
-    Some(whole)
+thread_local! {
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes all parts as one, where that is little: one piece costs the kernel so much
+/// less than several that the copy pays. `None` where it is not.
+fn write_joined<T>(parts: &[io::IoSlice<'_>], write: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    (length <= JOINED_BYTES).then(|| {
+        JOINED.with_borrow_mut(|joined| {
+            joined.clear();
+            parts.iter().for_each(|part| joined.extend_from_slice(part));
+            write(joined)
+        })
+    })
 }
 
 impl AsyncRead for Paced {
@@ -261,11 +265,9 @@ impl AsyncWrite for Paced {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_clear(cx))?;
-        let mut joined = [0; JOINED_BYTES];
-        match join(parts, &mut joined) {
-            Some(whole) => Pin::new(&mut self.stream).poll_write(cx, whole),
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, parts),
-        }
+        let stream = &mut self.stream;
+        write_joined(parts, |whole| Pin::new(&mut *stream).poll_write(cx, whole))
+            .unwrap_or_else(|| Pin::new(stream).poll_write_vectored(cx, parts))
     }
 
     fn is_write_vectored(&self) -> bool {

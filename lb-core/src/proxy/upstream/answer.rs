@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::scratch;
@@ -32,8 +32,8 @@ pub(crate) enum Read {
     Continue,
     /// Something in passing, which the client is told.
     Interim(Answer),
-    /// The final answer, and what was read beyond its head.
-    Final(Answer, Bytes),
+    /// The final answer.
+    Final(Answer),
 }
 
 /// A head that may arrive in pieces.
@@ -73,6 +73,11 @@ impl AnswerReader {
         }
     }
 
+    /// What was read beyond the final answer's head.
+    pub(crate) fn take_rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes)
+    }
+
     fn ended(&self) -> AnswerError {
         if self.has_begun() {
             AnswerError::Truncated
@@ -109,12 +114,11 @@ impl AnswerReader {
         let Some(answer) = parsed.map_err(|InvalidAnswer| AnswerError::Invalid)? else {
             return Ok(None);
         };
-        let rest = self.bytes.split_off(answer.length);
-        self.bytes = rest;
+        self.bytes.advance(answer.length);
         if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
             return in_passing(answer, &mut self.interim).map(Some);
         }
-        Ok(Some(Read::Final(answer, std::mem::take(&mut self.bytes))))
+        Ok(Some(Read::Final(answer)))
     }
 }
 

@@ -45,7 +45,9 @@ struct Stack {
     /// Keeps the key's memory.
     _authority: Authority,
     stats: Arc<Stats>,
-    connections: Vec<Connection>,
+    /// Boxed: they are handed on several times per request.
+    #[expect(clippy::vec_box, reason = "a request takes the box with it")]
+    connections: Vec<Box<Connection>>,
     /// Those that many requests share, and when each was last seen in use.
     sessions: Vec<(Arc<Session>, Instant)>,
 }
@@ -67,7 +69,7 @@ impl IdleConnections {
         tunnel: bool,
         limit: Duration,
         now: Instant,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         let authority = uri.authority()?;
         let runtime = Handle::current().id();
         let mut shard = self.shard();
@@ -80,7 +82,7 @@ impl IdleConnections {
         };
         if let Some((session, since)) = stack.sessions.iter_mut().find(fits) {
             *since = now;
-            return Some(Connection::on(session, true, now));
+            return Some(Box::new(Connection::on(session, true, now)));
         }
         while let Some(mut connection) = stack.connections.pop() {
             // To add costs less than to take a difference.
@@ -99,7 +101,7 @@ impl IdleConnections {
     pub(crate) fn put(
         &self,
         endpoint: &Endpoint,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         limit: Duration,
         now: Instant,
     ) {
@@ -193,7 +195,7 @@ impl Shard {
                 return false;
             }
             let young = |one: &Connection| now.saturating_duration_since(one.since) < limit;
-            stack.connections.retain(young);
+            stack.connections.retain(|one| young(one));
             stack.close_old_sessions(limit, now);
             !stack.connections.is_empty() || !stack.sessions.is_empty()
         });

@@ -66,7 +66,13 @@ where
 {
     /// A request whose head is in `out` already. `limit` bounds a body of
     /// unknown length.
-    pub(crate) fn new(body: B, framing: Framing, limit: Option<u64>, held: bool) -> Self {
+    pub(crate) fn new(
+        out: Vec<u8>,
+        body: B,
+        framing: Framing,
+        limit: Option<u64>,
+        held: bool,
+    ) -> Self {
         let (source, left) = match framing {
             Framing::Empty | Framing::Close | Framing::Length(0) => (Source::Ended, 0),
             Framing::Length(length) => (Source::Open, length),
@@ -78,7 +84,7 @@ where
             framing,
             source: if held { Source::Held } else { source },
             left,
-            out: scratch::take(),
+            out,
             written: 0,
             large: None,
             rewindable: true,
@@ -86,11 +92,6 @@ where
             patience: !held && source == Source::Open,
             sent: false,
         }
-    }
-
-    /// Where the head is to be written.
-    pub(crate) fn head(&mut self) -> &mut Vec<u8> {
-        &mut self.out
     }
 
     /// The endpoint, or the clock, said that the body may come.

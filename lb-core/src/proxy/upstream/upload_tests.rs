@@ -47,16 +47,26 @@ fn send(upload: &mut Upload<Frames>) -> Result<Vec<u8>, UploadError> {
 
 #[test]
 fn a_body_of_known_length_goes_as_it_is() {
-    let mut upload = Upload::new(pieces(&[b"ab", b"c"]), Framing::Length(3), None, false);
-    upload.head().extend_from_slice(b"HEAD ");
+    let mut upload = Upload::new(
+        b"HEAD ".to_vec(),
+        pieces(&[b"ab", b"c"]),
+        Framing::Length(3),
+        None,
+        false,
+    );
     assert_eq!(send(&mut upload).unwrap(), b"HEAD abc");
     assert!(upload.is_finished() && upload.is_rewindable());
 }
 
 #[test]
 fn a_small_request_can_be_sent_twice() {
-    let mut upload = Upload::new(pieces(&[b"abc"]), Framing::Length(3), None, false);
-    upload.head().extend_from_slice(b"HEAD ");
+    let mut upload = Upload::new(
+        b"HEAD ".to_vec(),
+        pieces(&[b"abc"]),
+        Framing::Length(3),
+        None,
+        false,
+    );
     let first = send(&mut upload).unwrap();
     upload.rewind();
     assert_eq!(send(&mut upload).unwrap(), first);
@@ -66,6 +76,7 @@ fn a_small_request_can_be_sent_twice() {
 fn a_large_request_cannot() {
     let large = vec![7; REPLAY_BYTES + 1];
     let mut upload = Upload::new(
+        Vec::new(),
         pieces(&[&large]),
         Framing::Length(large.len() as u64),
         None,
@@ -84,7 +95,7 @@ fn trailers_that_may_go_follow_the_last_chunk() {
         Ok(Frame::data(Bytes::from("ab"))),
         Ok(Frame::trailers(fields)),
     ]);
-    let mut upload = Upload::new(frames, Framing::Chunked, None, false);
+    let mut upload = Upload::new(Vec::new(), frames, Framing::Chunked, None, false);
     assert_eq!(
         send(&mut upload).unwrap(),
         b"2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n"
@@ -93,8 +104,13 @@ fn trailers_that_may_go_follow_the_last_chunk() {
 
 #[test]
 fn a_body_that_breaks_its_word_is_the_clients_fault() {
-    let fault = |frames, framing, limit| match send(&mut Upload::new(frames, framing, limit, false))
-    {
+    let fault = |frames, framing, limit| match send(&mut Upload::new(
+        Vec::new(),
+        frames,
+        framing,
+        limit,
+        false,
+    )) {
         Err(UploadError::Client(fault)) => fault,
         other => panic!("{other:?}"),
     };
@@ -113,8 +129,13 @@ fn a_body_that_breaks_its_word_is_the_clients_fault() {
 
 #[test]
 fn a_held_body_waits_for_the_word() {
-    let mut upload = Upload::new(pieces(&[b"abc"]), Framing::Length(3), None, true);
-    upload.head().extend_from_slice(b"HEAD ");
+    let mut upload = Upload::new(
+        b"HEAD ".to_vec(),
+        pieces(&[b"abc"]),
+        Framing::Length(3),
+        None,
+        true,
+    );
     let (mut out, mut cx) = (Vec::new(), Context::from_waker(std::task::Waker::noop()));
     assert!(upload.poll_send(&mut cx, &mut out).is_pending());
     assert_eq!(out, b"HEAD ");
@@ -135,7 +156,7 @@ proptest! {
         let all = body.concat();
         let parts: Vec<&[u8]> = body.iter().map(Vec::as_slice).collect();
         let framing = if chunked { Framing::Chunked } else { Framing::Length(all.len() as u64) };
-        let sent = send(&mut Upload::new(pieces(&parts), framing, None, false)).unwrap();
+        let sent = send(&mut Upload::new(Vec::new(), pieces(&parts), framing, None, false)).unwrap();
         if chunked {
             let mut decoder = crate::proxy::rules::chunked::Decoder::default();
             let (mut input, mut seen) = (Bytes::from(sent), Vec::new());

@@ -131,7 +131,7 @@ impl Http2Stream {
             Some(_) => self.outgoing = Outgoing::Ended,
             None => {}
         }
-        Ok(Read::Final(answer, Bytes::new()))
+        Ok(Read::Final(answer))
     }
 
     fn fails(&mut self, error: &h2::Error) -> AnswerError {
