@@ -136,8 +136,6 @@ impl DeadlineHeader {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[cfg(feature = "proxy")]
-    proptest! {
+    proptest::proptest! {
         /// What one hop writes the next one reads, to the millisecond.
         #[test]
         fn what_is_written_is_read_again(millis in 0_u64..100_000_000) {
@@ -175,7 +173,7 @@ mod tests {
                 DeadlineHeader::millis(HeaderName::from_static("x-timeout-ms")),
             ] {
                 let value = [&DeadlineHeader::digits(left)[..], header.unit()].concat();
-                prop_assert_eq!(header.read(&value), Some(left));
+                proptest::prop_assert_eq!(header.read(&value), Some(left));
             }
         }
     }
