@@ -125,10 +125,10 @@ impl Lease {
 
     /// As [`record`](Self::record), but reads the clock only if somebody wants
     /// to know the time: the policy, an observer, a shadow, whoever fails. Of
-    /// other requests one in eight is timed, for status. A `Balance`
-    /// times no more of them than teach anything: to an endpoint 8 that begin within 66 µs,
-    /// and as many of the whole pool if the policy does not ask. With `streams` unset
-    /// the answer has ended with its head, and this lease is dropped at once.
+    /// other requests one in eight is timed, for status. A `Balance` times no more than
+    /// teach anything: to an endpoint 8 that begin within 66 µs, and as many of the whole
+    /// pool if the policy does not ask. With `streams` unset the answer has ended with its
+    /// head, and this lease is dropped at once.
     #[inline]
     pub fn settle(&mut self, outcome: Outcome, streams: bool, clock: impl FnOnce() -> Instant) {
         if !self.counted.may_tell() {

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Boxes kept per thread. Each is smaller than a kilobyte.
+/// Boxes kept per thread, each as large as the state of one request.
 const KEPT: usize = 64;
 
 thread_local! {
