@@ -16,7 +16,7 @@
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -116,20 +116,27 @@ impl TrustedProxies {
 /// Who was there before the peer, as each hop saw it.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// One entry of `X-Forwarded-For`: an address, with or without a port.
+/// One entry of `X-Forwarded-For`: an address, with or without a port. Brackets
+/// hold an IPv6 address and nothing else, and only a port may follow them.
 fn parse_hop(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry.trim_ascii()).ok()?;
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-        .map(|pair| pair.0);
-    let address = bare.unwrap_or(text);
-    let parsed = address.parse::<IpAddr>().ok().or_else(|| {
-        let (host, port) = address.split_once(':')?;
-        port.parse::<u16>().ok()?;
-        host.parse().ok()
-    });
-    parsed.map(|address| address.to_canonical())
+    let address = match text.strip_prefix('[') {
+        Some(bracketed) => {
+            let (host, port) = bracketed.split_once(']')?;
+            let known = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+            IpAddr::V6(known.then(|| host.parse().ok())??)
+        }
+        None => match text.parse() {
+            Ok(address) => address,
+            Err(_) => text.parse::<SocketAddrV4>().ok()?.ip().to_owned().into(),
+        },
+    };
+    Some(address.to_canonical())
+}
+
+/// A decimal port without a sign.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]
@@ -164,6 +171,24 @@ mod tests {
     fn an_entry_that_is_no_address_ends_the_walk() {
         assert_eq!(client("10.0.0.1", "1.1.1.1, unknown, 10.0.0.2"), "10.0.0.2");
         assert_eq!(client("10.0.0.1", "unknown"), "10.0.0.1");
+    }
+
+    #[test]
+    fn brackets_hold_an_ipv6_address_and_only_a_port_may_follow() {
+        assert_eq!(client("10.0.0.1", "[2001:db8::1]"), "2001:db8::1");
+        for garbled in [
+            "[1.1.1.1]",
+            "[1.1.1.1:80]:80",
+            "[0.0.0.0:1]:8010 :1]:1",
+            "[2001:db8::1]x",
+            "[2001:db8::1]:",
+            "[2001:db8::1]:+80",
+            "[2001:db8::1",
+            "1.1.1.1:+80",
+            "1.1.1.1:65536",
+        ] {
+            assert_eq!(client("10.0.0.1", garbled), "10.0.0.1", "{garbled}");
+        }
     }
 
     proptest! {
