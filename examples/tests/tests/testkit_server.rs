@@ -90,13 +90,13 @@ fn shell_with_a_child() -> (Server, u32) {
         .args(["-c", "sleep 1000 & echo child $!.; wait"])
         .ready(Ready::Log(".".into()))
         .start()
-        .unwrap();
+        .expect("a shell starts");
     let log = server.log();
     let child = log
         .trim()
         .trim_start_matches("child ")
         .trim_end_matches('.');
-    (server, child.parse().unwrap())
+    (server, child.parse().expect("a process id"))
 }
 
 /// The state letter of a process, as `ps` shows it; `None` if it is gone.
