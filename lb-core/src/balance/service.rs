@@ -94,7 +94,7 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     /// tried. Default: 1 s.
     #[must_use]
     pub fn ready_within(self, longest: Duration) -> Self {
-        self.with(|shared| shared.ready_within = longest)
+        self.with(|shared| shared.ready_within = clock::bounded(longest))
     }
 
     /// Endpoints that are tried for one request, the first included. Default: 3;
