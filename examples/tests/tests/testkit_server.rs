@@ -105,6 +105,11 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// Whether the process soon is in this state.
+fn becomes(pid: u32, letter: char) -> bool {
+    testkit::wait::until(Duration::from_secs(10), || state(pid) == Some(letter))
+}
+
 /// Whether the process ends soon. One that nobody has waited for yet has ended.
 fn ends(pid: u32) -> bool {
     testkit::wait::until(Duration::from_secs(10), || {
@@ -116,7 +121,7 @@ fn ends(pid: u32) -> bool {
 fn a_dropped_server_takes_its_children_along() {
     let (server, child) = shell_with_a_child();
     let shell = server.pid();
-    assert!(state(shell).is_some() && state(child) == Some('S'));
+    assert!(becomes(child, 'S') && state(shell).is_some());
     drop(server);
     assert_eq!(state(shell), None);
     assert!(ends(child), "{:?}", state(child));
@@ -127,7 +132,7 @@ fn the_children_of_a_server_that_ended_by_itself_end_with_its_drop() {
     let (server, child) = shell_with_a_child();
     server.terminate();
     assert!(server.wait_for_exit(Duration::from_secs(10)));
-    assert_eq!(state(child), Some('S'));
+    assert!(becomes(child, 'S'));
     drop(server);
     assert!(ends(child), "{:?}", state(child));
 }
@@ -135,12 +140,10 @@ fn the_children_of_a_server_that_ended_by_itself_end_with_its_drop() {
 #[test]
 fn the_children_of_a_frozen_server_stand_still_too() {
     let (server, child) = shell_with_a_child();
-    let becomes =
-        |letter| testkit::wait::until(Duration::from_secs(10), || state(child) == Some(letter));
     server.freeze();
-    assert!(becomes('T'));
+    assert!(becomes(child, 'T'));
     server.thaw();
-    assert!(becomes('S'));
+    assert!(becomes(child, 'S'));
 }
 
 fn web_client_gets_an_answer(port: u16) -> std::io::Result<bool> {

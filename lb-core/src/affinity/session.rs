@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 
 use super::{Affinity, Binding, OnDown, Source};
+use crate::clock::bounded;
 use crate::endpoint::{Cause, Endpoint, EndpointId};
 use crate::error::PickError;
 use crate::pick::PickCx;
@@ -104,7 +105,7 @@ impl Session {
                 Ok(lease) => return Ok(lease),
                 Err(error) => match affinity.when_down() {
                     OnDown::Fail => return Err(NoLease::Down),
-                    OnDown::Wait(longest) => return Err(NoLease::Wait(longest)),
+                    OnDown::Wait(longest) => return Err(NoLease::Wait(bounded(longest))),
                     OnDown::Rebind => self.issue |= !is_away_for_now(pool, &binding.id, error),
                 },
             }
