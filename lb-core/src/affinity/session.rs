@@ -114,6 +114,20 @@ impl Session {
         pool.pick(&cx).map_err(NoLease::Nobody)
     }
 
+    /// The same. A policy of the user's that panics costs this request only, and not
+    /// whatever else the client's connection carries.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn pick_guarded(
+        &mut self,
+        affinity: Option<&Affinity>,
+        pool: &Pool,
+        cx: &PickCx<'_>,
+    ) -> Result<Lease, NoLease> {
+        let mut picked = Err(NoLease::Panicked);
+        crate::observe::guarded("policy", || picked = self.pick(affinity, pool, cx));
+        picked
+    }
+
     /// Binds the client to `endpoint`, which answered, if there is something new:
     /// by a field of the answer, or in memory.
     pub(crate) fn write(

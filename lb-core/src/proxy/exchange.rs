@@ -31,7 +31,6 @@ use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::error::PickError;
 use crate::explain::Explanation;
-use crate::observe;
 use crate::pick::PickCx;
 use crate::pool::Lease;
 use crate::retry::record_answer;
@@ -230,16 +229,11 @@ where
         }
     }
 
-    /// A policy of the user's that panics costs this request only, and not whatever else
-    /// the client's connection carries.
     pub(super) fn pick(&mut self, now: Instant) -> Result<Lease, NoLease> {
         let cx = PickCx::new(now, fastrand::u64(..)).tried(&self.tried);
-        let affinity = self.inner.affinity();
-        let mut picked = Err(NoLease::Panicked);
-        observe::guarded("policy", || {
-            picked = self.session.pick(affinity, &self.inner.pool, &cx);
-        });
-        picked
+        let inner = &self.inner;
+        self.session
+            .pick_guarded(inner.affinity(), &inner.pool, &cx)
     }
 
     /// Starts the attempt there; `false` if the endpoint is full, which is nobody's

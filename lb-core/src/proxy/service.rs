@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use http::{Extensions, HeaderMap, Request, Response, request};
+use http::{Extensions, HeaderMap, Method, Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -318,13 +318,18 @@ impl ReverseProxy {
         }
     }
 
-    /// The address of the client's connection, where it is known.
-    pub(crate) fn peer_of(&self, extensions: &Extensions) -> Option<IpAddr> {
-        self.find_peer(extensions).ok().flatten()
+    /// The answer to a request that is not forwarded.
+    pub(crate) fn refuse<B>(&self, why: ProxyError, method: Method) -> ResponseFuture<B>
+    where
+        B: Body<Data: Send> + Send + Unpin + 'static,
+    {
+        self.inner().metrics.refused(why);
+        ResponseFuture::refused(why, method)
     }
 
-    /// The same, unless the application's way to find it panics.
-    fn find_peer(&self, extensions: &Extensions) -> Result<Option<IpAddr>, ProxyError> {
+    /// The address of the client's connection, where it is known; an error if the
+    /// application's way to find it panics.
+    pub(crate) fn find_peer(&self, extensions: &Extensions) -> Result<Option<IpAddr>, ProxyError> {
         let Some(find) = self.inner().config.peer else {
             let peer = extensions.get::<PeerAddr>();
             return Ok(peer.map(|peer| peer.0.ip()));
@@ -416,10 +421,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.find_peer(request.extensions()) {
             Ok(peer) => self.forward(request, peer),
-            Err(refusal) => {
-                self.inner().metrics.refused(refusal);
-                ResponseFuture::refused(refusal, request.method().clone())
-            }
+            Err(refusal) => self.refuse(refusal, request.method().clone()),
         }
     }
 }
