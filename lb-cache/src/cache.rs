@@ -155,7 +155,8 @@ where
         self.inner.clear().await
     }
 
-    /// Clears one level, and leaves the others as they are.
+    /// Clears one level, and leaves the others as they are. A level that this cache
+    /// does not have is clear already.
     ///
     /// # Errors
     ///

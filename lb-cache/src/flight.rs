@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::cache::LoadFn;
 use crate::errand::{Carrier, Errand};
 use crate::error::CacheError;
 
@@ -33,22 +34,46 @@ pub(crate) type Flights<K, V> = HashMap<K, Arc<Flight<V>>>;
 pub(crate) struct Flight<V>(Mutex<State<V>>);
 
 enum State<V> {
-    Flying(Waiters),
+    Flying(Waiters<V>),
     Landed(Outcome<V>),
 }
 
 /// Who waits for a flight; places of those who gave up are used again.
-#[derive(Default)]
-struct Waiters {
+struct Waiters<V> {
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
     /// Somebody else than the caller who started the flight waits for it, or did.
     joined: bool,
     /// That caller carries the question.
     errand: Option<Arc<Errand>>,
+    /// The loader of somebody who joined a flight that has none.
+    load: Load<V>,
 }
 
-impl Waiters {
+enum Load<V> {
+    /// The flight has one of its own, or took one.
+    Own,
+    Wanted,
+    Lent(LoadFn<V>),
+    /// Too late: the flight ends without.
+    Missed,
+}
+
+impl<V> Load<V> {
+    /// `false` if whoever brings a loader now has to start a flight of their own.
+    fn lend(&mut self, load: &mut Option<LoadFn<V>>) -> bool {
+        match self {
+            Self::Wanted => {
+                *self = load.take().map_or(Self::Wanted, Self::Lent);
+                true
+            }
+            Self::Missed => load.is_none(),
+            Self::Own | Self::Lent(_) => true,
+        }
+    }
+}
+
+impl<V> Waiters<V> {
     /// Takes a place, or keeps the one that the waiter has.
     fn wait(&mut self, place: Option<usize>, waker: &Waker) -> usize {
         let place = place.or_else(|| self.free.pop()).unwrap_or_else(|| {
@@ -69,6 +94,30 @@ impl Waiters {
 }
 
 impl<V> Flight<V> {
+    fn new(has_load: bool) -> Self {
+        Self(Mutex::new(State::Flying(Waiters {
+            wakers: Vec::new(),
+            free: Vec::new(),
+            joined: false,
+            errand: None,
+            load: if has_load { Load::Own } else { Load::Wanted },
+        })))
+    }
+
+    fn lent_load(&self) -> Option<LoadFn<V>> {
+        let State::Flying(Waiters { load, .. }) = &mut *lock(&self.0) else {
+            return None;
+        };
+        match std::mem::replace(load, Load::Own) {
+            Load::Lent(lent) => Some(lent),
+            Load::Own => None,
+            Load::Wanted | Load::Missed => {
+                *load = Load::Missed;
+                None
+            }
+        }
+    }
+
     /// Waits for the outcome.
     pub(crate) fn landed(self: &Arc<Self>) -> Landing<V> {
         Landing {
@@ -90,17 +139,16 @@ impl<V> Flight<V> {
         }
     }
 
-    /// Somebody joins: the question goes on even if nobody carries it.
-    pub(crate) fn join(&self) {
-        let errand = match &mut *lock(&self.0) {
-            State::Flying(waiters) => {
+    /// Somebody joins, and lends a loader if the flight has none; `None` if it is too
+    /// late for that. The question goes on even if nobody carries it: the errand is to
+    /// be released.
+    fn join(&self, load: &mut Option<LoadFn<V>>) -> Option<Option<Arc<Errand>>> {
+        match &mut *lock(&self.0) {
+            State::Flying(waiters) => waiters.load.lend(load).then(|| {
                 waiters.joined = true;
                 waiters.errand.take()
-            }
+            }),
             State::Landed(_) => None,
-        };
-        if let Some(errand) = errand {
-            errand.release();
         }
     }
 
@@ -110,10 +158,11 @@ impl<V> Flight<V> {
         let State::Flying(waiters) = &mut *state else {
             return;
         };
-        let waiters = std::mem::take(waiters);
-        *state = State::Landed(outcome);
+        let wakers = std::mem::take(&mut waiters.wakers);
+        let before = std::mem::replace(&mut *state, State::Landed(outcome));
         drop(state);
-        waiters.wakers.into_iter().flatten().for_each(Waker::wake);
+        drop(before);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -197,14 +246,26 @@ impl<K: Hash + Eq + Clone, V> Board<K, V> {
         self.hasher.hash_one(key) as usize % self.shards.len()
     }
 
-    /// Joins the flight of a key, or starts one: then the pilot is there too.
-    pub(crate) fn join(self: &Arc<Self>, key: &K) -> (Arc<Flight<V>>, Option<Pilot<K, V>>) {
+    /// Joins the flight of a key, or starts one: then the pilot is there too. Who joins
+    /// a flight without a loader lends it this one, until [`Pilot::last_load`].
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        key: &K,
+        load: &mut Option<LoadFn<V>>,
+    ) -> (Arc<Flight<V>>, Option<Pilot<K, V>>) {
         let shard = self.shard(key);
         let mut flights = lock(&self.shards[shard]);
-        if let Some(flight) = flights.get(key) {
-            return (Arc::clone(flight), None);
+        if let Some(flight) = flights.get(key)
+            && let Some(errand) = flight.join(load)
+        {
+            let flight = Arc::clone(flight);
+            drop(flights);
+            if let Some(errand) = errand {
+                errand.release();
+            }
+            return (flight, None);
         }
-        let flight = Arc::new(Flight(Mutex::new(State::Flying(Waiters::default()))));
+        let flight = Arc::new(Flight::new(load.is_some()));
         flights.insert(key.clone(), Arc::clone(&flight));
         drop(flights);
         let pilot = Pilot {
@@ -250,6 +311,12 @@ impl<K, V> Pilot<K, V> {
             keep();
         }
         current
+    }
+
+    /// The loader of somebody who joined. If there is none, whoever brings one from now
+    /// on starts a flight of their own.
+    pub(crate) fn last_load(&self) -> Option<LoadFn<V>> {
+        self.flight.lent_load()
     }
 
     /// Ends the flight with an outcome for all waiters.
@@ -327,8 +394,8 @@ mod tests {
     #[tokio::test]
     async fn the_second_caller_joins_and_both_get_the_same_value() {
         let board = board();
-        let (first, pilot) = board.join(&1);
-        let (second, none) = board.join(&1);
+        let (first, pilot) = board.join(&1, &mut None);
+        let (second, none) = board.join(&1, &mut None);
         assert!(none.is_none());
         pilot.unwrap().land(Ok(Some(Arc::new(7))));
         assert_eq!(first.landed().await.unwrap().as_deref(), Some(&7));
@@ -339,7 +406,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_taken_off_the_board_answers_its_waiters_but_keeps_nothing() {
         let board = board();
-        let (flight, pilot) = board.join(&1);
+        let (flight, pilot) = board.join(&1, &mut None);
         board.lock(&1).remove(&1);
         let pilot = pilot.unwrap();
         assert!(!pilot.commit(|| panic!("an outdated value was kept")));
@@ -350,7 +417,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_is_current_keeps_and_lands_at_once() {
         let board = board();
-        let (flight, pilot) = board.join(&1);
+        let (flight, pilot) = board.join(&1, &mut None);
         let mut kept = None;
         let current = pilot
             .unwrap()
@@ -362,9 +429,9 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_was_replaced_keeps_nothing_and_leaves_the_other_alone() {
         let board = board();
-        let (old, pilot) = board.join(&1);
+        let (old, pilot) = board.join(&1, &mut None);
         board.lock(&1).remove(&1);
-        let (new, newer) = board.join(&1);
+        let (new, newer) = board.join(&1, &mut None);
         let kept = pilot
             .unwrap()
             .commit_and_land(Ok(None), |_| panic!("an outdated value was kept"));
@@ -380,7 +447,7 @@ mod tests {
     #[tokio::test]
     async fn waiters_that_give_up_leave_their_place_to_others() {
         let board = board();
-        let (flight, pilot) = board.join(&1);
+        let (flight, pilot) = board.join(&1, &mut None);
         for _ in 0..100 {
             let mut waits = [flight.landed(), flight.landed()];
             for wait in &mut waits {
@@ -400,11 +467,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_loader_is_lent_to_a_flight_without_one_until_it_is_too_late() {
+        let load = || -> Option<LoadFn<u8>> {
+            Some(Box::new(|_| {
+                Box::pin(async { Ok(crate::Loaded::value(7)) })
+            }))
+        };
+        let board = board();
+        let (flight, pilot) = board.join(&1, &mut None);
+        let pilot = pilot.unwrap();
+        assert!(board.join(&1, &mut load()).1.is_none());
+        assert!(pilot.last_load().is_some(), "it was lent");
+        assert!(board.join(&1, &mut load()).1.is_none(), "one is enough");
+        drop(pilot);
+        let (late, pilot) = board.join(&1, &mut None);
+        assert!(!Arc::ptr_eq(&flight, &late));
+        assert!(pilot.as_ref().unwrap().last_load().is_none());
+        let (same, _) = board.join(&1, &mut None);
+        assert!(Arc::ptr_eq(&late, &same), "who brings none may join");
+        let (own, newer) = board.join(&1, &mut load());
+        assert!(!Arc::ptr_eq(&late, &own) && newer.is_some());
+    }
+
+    #[tokio::test]
     async fn a_dropped_pilot_releases_the_waiters() {
         let board = board();
-        let (flight, pilot) = board.join(&1);
+        let (flight, pilot) = board.join(&1, &mut None);
         drop(pilot);
         assert!(matches!(flight.landed().await, Err(CacheError::Dropped)));
-        assert!(board.join(&1).1.is_some(), "the key is free again");
+        assert!(
+            board.join(&1, &mut None).1.is_some(),
+            "the key is free again"
+        );
     }
 }

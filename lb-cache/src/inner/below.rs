@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::ask::Queues;
-use super::held::{Answer, Generation, Held, Write};
+use super::held::{Answer, Generation, Held, Wanting, Write};
 use crate::codec::Codec;
 use crate::envelope::{Envelope, Kind};
 use crate::freshness::{Terms, UnixMillis};
@@ -200,7 +200,7 @@ impl<K, V: 'static> Below<K, V> {
             return None;
         }
         let (payload, compressed) = pack::pack(encoded, self.compress_above);
-        let created = self.stamp.wall();
+        let created = write.made;
         let sealed = Envelope {
             kind: if write.value.is_some() {
                 Kind::Value
@@ -224,20 +224,30 @@ impl<K, V: 'static> Below<K, V> {
         ))
     }
 
-    /// Fills a tier after a load; at most so many at once.
+    /// Fills a tier after a load; at most so many at once. What a clear has overtaken
+    /// is not written. If there is nothing to write, an older value must not stay.
     pub(crate) async fn fill(
         &self,
         policy: &Policy,
         level: &Arc<Level>,
         key: &Bytes,
         write: &Write<V>,
-        seen: Generation,
+        seen: Wanting,
     ) {
+        let overtaken = level
+            .distrusted_until()
+            .is_some_and(|until| write.made <= until);
+        if overtaken {
+            return level.counters.refused_writes.add(1);
+        }
         let Ok(_permit) = self.fills.try_acquire() else {
             return level.counters.skipped.add(1);
         };
-        if let Some((sealed, ttl)) = self.seal(policy, level, write) {
-            level.fill(key, sealed, ttl, seen.to_bytes()).await;
+        let generation = seen.generation.to_bytes();
+        match self.seal(policy, level, write) {
+            Some((sealed, ttl)) => level.fill(key, sealed, ttl, generation).await,
+            None if seen.is_value => level.bury_unchanged(key, generation).await,
+            None => {}
         }
     }
 

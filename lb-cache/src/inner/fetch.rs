@@ -7,12 +7,12 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Inner;
-use super::held::{Generation, Held, Write};
+use super::held::{Held, Wanting, Write};
 use crate::cache::LoadFn;
 use crate::clock;
 use crate::error::CacheError;
 use crate::flight::{Outcome, Pilot};
-use crate::freshness::Age;
+use crate::freshness::{Age, UnixMillis};
 use crate::local::Entry;
 use crate::source::{Found, Loaded, Previous};
 
@@ -22,8 +22,8 @@ pub(super) struct Told<V> {
     pub(super) wire: Bytes,
     /// Something older that may stand in.
     pub(super) fallback: Option<Held<V>>,
-    /// The generation that each tier asked and found wanting still holds.
-    pub(super) seen: Vec<Option<Generation>>,
+    /// What each tier asked and found wanting still holds.
+    pub(super) seen: Vec<Option<Wanting>>,
 }
 
 impl<V> Told<V> {
@@ -74,11 +74,12 @@ where
 {
     /// Takes over what a lower tier holds, and lands; `None` if the key was changed during
     /// the flight. Its life here never exceeds its life there.
-    pub(super) fn adopt(&self, pilot: Pilot<K, V>, held: Held<V>) -> Option<Write<V>> {
+    pub(super) fn adopt(&self, pilot: Pilot<K, V>, held: Held<V>, fills: bool) -> Option<Write<V>> {
         let write = Write {
             value: held.value,
             etag: held.etag,
             cap: held.remaining,
+            made: fills.then(|| self.wall()).unwrap_or_default(),
         };
         let keep = self.keeper(&write);
         let kept = pilot.commit_and_land(Ok(write.value.clone()), keep);
@@ -113,8 +114,9 @@ where
                 (Ok(write.value.clone()), kept.then_some(write))
             }
             Err(error) => {
+                let stands_in = self.stand_in(pilot, fallback);
                 self.throttle(pilot);
-                (self.stand_in(pilot, fallback).unwrap_or(Err(error)), None)
+                (stands_in.map(Some).ok_or(error), None)
             }
         }
     }
@@ -181,7 +183,19 @@ where
             &self.counters.absent
         };
         counter.add(1);
-        Ok(Write { value, etag, cap })
+        let made = self.wall();
+        Ok(Write {
+            value,
+            etag,
+            cap,
+            made,
+        })
+    }
+
+    /// Wall time, if there is anybody to tell it to.
+    fn wall(&self) -> UnixMillis {
+        let below = self.below.as_ref();
+        below.map(|below| below.stamp.wall()).unwrap_or_default()
     }
 
     /// Keeps a value, or that there is none, in the local tier.
@@ -189,7 +203,7 @@ where
         let has_value = write.value.is_some();
         let entry = match &write.value {
             // Making an entry reads the clock.
-            Some(value) => self.store.keeps().then(|| {
+            Some(value) => (self.store.keeps() && write.is_lasting()).then(|| {
                 let life = self.local_life(write.cap);
                 Entry::new(Some(Arc::clone(value)), life, write.etag.clone())
             }),
@@ -200,8 +214,9 @@ where
         move |key: &K| match (has_value, entry) {
             (true, entry) => {
                 self.negatives.remove(key);
-                if let Some(entry) = entry {
-                    self.store.insert(key.clone(), entry);
+                match entry {
+                    Some(entry) => self.store.insert(key.clone(), entry),
+                    None => self.store.remove(key),
                 }
             }
             (false, entry) => {
@@ -219,21 +234,37 @@ where
         }
     }
 
-    /// Serves something older from a lower tier, if the policy allows, and asks
-    /// nobody again for a while.
+    /// The value of a lower tier that nobody could renew: as good as ever while it is
+    /// fresh there; later, if the policy allows, for want of one here, and then for a
+    /// while without asking anybody again.
     pub(super) fn stand_in(
         &self,
         pilot: &Pilot<K, V>,
         fallback: Option<Held<V>>,
-    ) -> Option<Outcome<V>> {
-        let stale = self.policy.stale?;
+    ) -> Option<Arc<V>> {
         let held = fallback?;
-        let mut life = self.local_life(Some(stale.throttle));
-        life.dead_from = life.stale_from;
-        let entry = Entry::new(Some(held.value.clone()?), life, held.etag);
-        self.counters.stale_served.add(1);
+        let value = held.value.clone()?;
+        let life = if held.is_fresh() {
+            self.local_life(held.remaining)
+        } else {
+            let stale = self.policy.stale?;
+            if self.is_usable(pilot.key()) {
+                return None;
+            }
+            self.counters.stale_served.add(1);
+            let mut life = self.local_life(Some(stale.throttle));
+            life.dead_from = life.stale_from;
+            life
+        };
+        let entry = Entry::new(Some(Arc::clone(&value)), life, held.etag);
         pilot.commit(|| self.store.insert(pilot.key().clone(), entry));
-        Some(Ok(held.value))
+        Some(value)
+    }
+
+    /// Does the local tier hold a value that may be served, at least if a load fails?
+    fn is_usable(&self, key: &K) -> bool {
+        let held = self.store.get(key);
+        held.is_some_and(|entry| entry.age(self.clock.exact()) != Age::Dead)
     }
 
     /// After a failed load nobody tries again for a while, if a value can stand in.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::envelope::generation_bytes;
+use crate::freshness::UnixMillis;
 
 /// What a tier said about a key.
 pub(crate) enum Answer<V> {
@@ -39,8 +40,25 @@ impl<V> Held<V> {
 pub(crate) struct Write<V> {
     pub(crate) value: Option<Arc<V>>,
     pub(crate) etag: Option<Arc<str>>,
-    /// A shorter life than the policy's.
+    /// A shorter life than the policy's. Zero: it is not to be kept.
     pub(crate) cap: Option<Duration>,
+    /// When it was known, by this process's wall clock: a clear after that refuses it.
+    pub(crate) made: UnixMillis,
+}
+
+impl<V> Write<V> {
+    /// `false` if it shall serve those who wait for it now, and nobody else.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.cap.is_none_or(|cap| !cap.is_zero())
+    }
+}
+
+/// What a tier that was found wanting holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanting {
+    pub(crate) generation: Generation,
+    /// A value, which this or another process may still serve.
+    pub(crate) is_value: bool,
 }
 
 /// The generation that a tier held when it was asked; empty if it held nothing.

@@ -138,16 +138,13 @@ where
     fn join(
         self: &Arc<Self>,
         key: &K,
-        load: Option<LoadFn<V>>,
+        mut load: Option<LoadFn<V>>,
         reader: &mut Option<Reader<K, V>>,
     ) -> Arc<Flight<V>> {
-        let (flight, pilot) = self.board.join(key);
+        let (flight, pilot) = self.board.join(key, &mut load);
         match pilot {
             Some(pilot) => *reader = self.depart(pilot, load),
-            None => {
-                self.counters.joined.add(1);
-                flight.join();
-            }
+            None => self.counters.joined.add(1),
         }
         flight
     }

@@ -9,7 +9,7 @@ use super::Inner;
 use super::ask::Reader;
 use super::fetch::{Told, fill, load_and_land};
 use super::flying::Flying;
-use super::held::{Answer, Held};
+use super::held::{Answer, Held, Wanting};
 use crate::cache::LoadFn;
 use crate::flight::Pilot;
 use crate::freshness::Age;
@@ -38,12 +38,18 @@ impl<K, V> Search<K, V> {
         let refresh = self.previous.is_some();
         match answer {
             Answer::Silent => self.told.seen.push(None),
-            Answer::Miss(generation) => self.told.seen.push(Some(generation)),
+            Answer::Miss(generation) => self.told.seen.push(Some(Wanting {
+                generation,
+                is_value: false,
+            })),
             Answer::Held(held) if held.is_fresh() && !(refresh && held.ageing) => {
                 self.found = Some(held);
             }
             Answer::Held(held) => {
-                self.told.seen.push(Some(held.generation));
+                self.told.seen.push(Some(Wanting {
+                    generation: held.generation,
+                    is_value: held.value.is_some(),
+                }));
                 self.told.fallback.get_or_insert(held);
             }
         }
@@ -119,9 +125,13 @@ where
             found,
             mut told,
         } = search;
+        let load = match found {
+            None => load.or_else(|| pilot.last_load()),
+            Some(_) => load,
+        };
         match (found, load) {
             (Some(held), _) => {
-                let write = self.adopt(pilot, held);
+                let write = self.adopt(pilot, held, told.wants_fill());
                 if let Some(write) = write.filter(|_| told.wants_fill()) {
                     tokio::spawn(fill(Arc::clone(self), told, write));
                 }
@@ -133,7 +143,8 @@ where
             }
             (None, None) => {
                 let outcome = self.stand_in(&pilot, told.fallback.take());
-                pilot.land(outcome.unwrap_or(Ok(None)));
+                let previous = previous.map(|previous| previous.value);
+                pilot.land(Ok(outcome.or(previous)));
             }
         }
     }

@@ -58,13 +58,12 @@ where
 
     /// Clears one tier, or what this process holds.
     pub(crate) async fn clear_role(self: &Arc<Self>, role: Option<Role>) -> Result<(), CacheError> {
-        let level = self
-            .below
-            .as_ref()
-            .zip(role)
-            .and_then(|(below, role)| below.level(role));
-        let (Some(below), Some(level)) = (&self.below, level) else {
+        let Some(role) = role else {
             self.clear_local();
+            return Ok(());
+        };
+        let below = self.below.as_ref();
+        let Some((below, level)) = below.and_then(|below| Some((below, below.level(role)?))) else {
             return Ok(());
         };
         let (level, prefix) = (Arc::clone(level), Bytes::copy_from_slice(&below.prefix));
@@ -102,6 +101,7 @@ where
             value: Some(Arc::clone(&value)),
             etag: None,
             cap: None,
+            made: below.stamp.wall(),
         };
         for level in below.levels.iter().rev() {
             let written = match below.seal(&self.policy, level, &write) {

@@ -45,6 +45,11 @@ impl Distrust {
         self.clear = Some(prefix);
     }
 
+    /// A clearing failed, and has to be done again.
+    pub(super) fn awaits_clear(&self) -> bool {
+        self.clear.is_some()
+    }
+
     fn is_done(&self) -> bool {
         self.keys.is_empty() && self.clear.is_none()
     }
@@ -76,6 +81,11 @@ impl Level {
         }
         let keys: Vec<Bytes> = self.locked().keys.iter().take(BATCH).cloned().collect();
         for key in keys {
+            let _turn = self.mending.lock().await;
+            if !self.distrusts(&key) {
+                // Written anew meanwhile.
+                continue;
+            }
             let (tombstone, ttl) = self.stamp.tombstone();
             if self
                 .write(&key, tombstone, Some(ttl), When::Always)

@@ -27,6 +27,8 @@ pub(crate) struct Level {
     limits: Limits,
     breakers: Box<[Mutex<Breaker>]>,
     distrust: Mutex<Distrust>,
+    /// The repair of a key and a newer write of it take turns.
+    mending: tokio::sync::Mutex<()>,
     stamp: Arc<Stamp>,
     pub(crate) counters: TierCounters,
     pub(crate) role: Role,
@@ -65,6 +67,7 @@ impl Level {
             limits: guards.breaker,
             breakers: (0..domains).map(|_| Mutex::default()).collect(),
             distrust: Mutex::default(),
+            mending: tokio::sync::Mutex::default(),
             stamp,
             counters: TierCounters::default(),
             role,
@@ -142,13 +145,33 @@ impl Level {
         }
     }
 
-    /// Writes without a condition. If its end is unknown the key is distrusted.
+    /// Writes without a condition. If its end is unknown the key is distrusted. Before
+    /// a clear is made good it fails, for that would take the newer value along.
     pub(crate) async fn put(
         self: &Arc<Self>,
         key: &Bytes,
         value: Bytes,
         ttl: Option<Duration>,
     ) -> Result<(), TierError> {
+        if self.locked().awaits_clear() {
+            self.counters.lost_writes.add(1);
+            self.distrust(key.clone());
+            return Err(TierError::LeftAlone);
+        }
+        self.overwrite(key, value, ttl).await
+    }
+
+    async fn overwrite(
+        self: &Arc<Self>,
+        key: &Bytes,
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<(), TierError> {
+        let _turn = if self.distrusts(key) {
+            Some(self.mending.lock().await)
+        } else {
+            None
+        };
         match self.write(key, value, ttl, When::Always).await {
             Ok(_) => {
                 self.counters.writes.add(1);
@@ -185,7 +208,21 @@ impl Level {
     /// Puts a tombstone, so that a load which began before cannot fill the key.
     pub(crate) async fn bury(self: &Arc<Self>, key: &Bytes) -> Result<(), TierError> {
         let (tombstone, ttl) = self.stamp.tombstone();
-        self.put(key, tombstone, Some(ttl)).await
+        self.overwrite(key, tombstone, Some(ttl)).await
+    }
+
+    /// Puts a tombstone over a value that has not changed since `seen` was read.
+    pub(crate) async fn bury_unchanged(self: &Arc<Self>, key: &Bytes, seen: Bytes) {
+        let (tombstone, ttl) = self.stamp.tombstone();
+        let when = When::Unchanged(seen);
+        match self.write(key, tombstone, Some(ttl), when).await {
+            Ok(true) => self.counters.writes.add(1),
+            Ok(false) => self.counters.refused_writes.add(1),
+            Err(_) => {
+                self.counters.lost_writes.add(1);
+                self.distrust(key.clone());
+            }
+        }
     }
 
     /// Distrusts everything the tier holds now, then removes it.
