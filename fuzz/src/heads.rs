@@ -1,6 +1,7 @@
 //! Whatever head a client sends, what leaves can be read in one way only, and means
 //! the same in HTTP/2.
 
+use http::Method;
 use lb_core::proxy::fuzzing::{forward, is_normal_path, translate};
 
 const OF_THE_HOP: [&str; 6] = [
@@ -38,6 +39,14 @@ pub fn run(data: &[u8]) {
     assert_eq!(count("host"), 1);
     assert!(count("content-length") + count("transfer-encoding") <= 1);
     assert!(OF_THE_HOP.iter().all(|name| count(name) == 0));
+    if head.method == Method::OPTIONS && head.headers.contains_key("max-forwards") {
+        let mut fields = read.headers.iter();
+        let left = fields.find(|field| field.name == "max-forwards");
+        // `Connection` may not take it away.
+        let left = std::str::from_utf8(left.expect("it was counted").value);
+        let left = left.ok().and_then(|left| left.parse::<u32>().ok());
+        assert!(left.is_some() && count("max-forwards") == 1);
+    }
     let clean = |byte: &u8| *byte >= b' ' || matches!(byte, b'\r' | b'\n' | b'\t');
     assert!(out.iter().all(clean), "a control byte leaves");
     let again = translate(&out).expect("HTTP/2 says the same");

@@ -33,7 +33,7 @@ mod tests;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
 #[derive(Parser)]
 struct Cli {
@@ -54,7 +54,11 @@ enum Part {
 }
 
 fn main() -> ExitCode {
+    let part = Cli::parse().part;
     raise_descriptor_limit();
+    if !matches!(part, Part::Run(_)) {
+        leave_with_parent();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(async {
-        match Cli::parse().part {
+        match part {
             Part::Run(arguments) => scenarios::run(&arguments).await,
             Part::Origin(arguments) => origin::run(arguments).await.map(|()| true),
             Part::Gateway(arguments) => gateway::run(arguments).await.map(|()| true),
@@ -81,6 +85,13 @@ fn main() -> ExitCode {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A run that is killed, in whatever way, leaves nothing behind.
+fn leave_with_parent() {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        eprintln!("this process may outlive its run: {error}");
     }
 }
 

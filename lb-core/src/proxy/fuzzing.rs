@@ -14,7 +14,7 @@ use super::rules::request::{BodyHint, plan};
 use super::rules::response::{InvalidAnswer, parse};
 use super::rules::upgrade::Handshake;
 use super::rules::vocabulary::Vocabulary;
-use super::rules::{host, http2, path};
+use super::rules::{hops, host, http2, path};
 
 /// What an endpoint would be sent for `head` and a body of this length, if known.
 #[must_use]
@@ -24,6 +24,8 @@ pub fn forward(head: &request::Parts, body: Option<u64>, trusted: bool) -> Optio
         exact: body,
     };
     let plan = plan(head, hint, false, &Limits::default()).ok()?;
+    let mut head = head.clone();
+    hops::count(&mut head).ok()?;
     let authority = host::authority(&head.uri, &head.headers).ok()?;
     let client = Client {
         peer: Some(IpAddr::from([192, 0, 2, 1])),
@@ -31,7 +33,7 @@ pub fn forward(head: &request::Parts, body: Option<u64>, trusted: bool) -> Optio
         tls: false,
     };
     let mut out = Vec::new();
-    write_head(&mut out, head, &plan, authority, client);
+    write_head(&mut out, &head, &plan, authority, client);
     Some(out)
 }
 
