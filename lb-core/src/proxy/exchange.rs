@@ -20,7 +20,7 @@ use super::route::{RouteIndex, RoutePolicy};
 use super::rules::head::{Client, write_head};
 use super::rules::request::{BodyHint, Plan, plan};
 use super::rules::response::Answer;
-use super::rules::{host, path};
+use super::rules::{hops, host, path};
 use super::service::Inner;
 use super::timeouts::Timeouts;
 use super::total::{Total, take_deadline};
@@ -85,6 +85,10 @@ where
         let plan = plan(&head, hint, extended, &policy.limits)?;
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
+        }
+        hops::count(&mut head)?;
+        if let Some(via) = &config.via {
+            via.sign(&mut head)?;
         }
         let handover = prepare(&mut head, &plan, extended)?;
         let client = Client {

@@ -22,7 +22,7 @@ use super::tls;
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::{IdleConnections, is_welcome};
-use super::{Limits, ProxyBody, ProxyError, Timeouts};
+use super::{Limits, ProxyBody, ProxyError, Timeouts, Via};
 use crate::affinity::Affinity;
 use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
@@ -73,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) tls_connector: Option<tls::Connector>,
     pub(crate) explain_key: Option<Arc<str>>,
     pub(crate) deadline: Option<DeadlineHeader>,
+    pub(crate) via: Option<Via>,
     peer: Option<fn(&Extensions) -> Option<SocketAddr>>,
 }
 
@@ -90,6 +91,7 @@ impl ReverseProxy {
             tls_connector: None,
             explain_key: None,
             deadline: None,
+            via: None,
             peer: None,
         };
         let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
@@ -126,6 +128,14 @@ impl ReverseProxy {
     #[must_use]
     pub fn trust(self, proxies: TrustedProxies) -> Self {
         self.with(|config| config.trusted = proxies)
+    }
+
+    /// Signs requests in `Via`, and answers 508 to those that bear this name already. Default:
+    /// none is signed; endpoints may treat signed requests otherwise (nginx does not compress
+    /// for them).
+    #[must_use]
+    pub fn via(self, via: Via) -> Self {
+        self.with(|config| config.via = Some(via))
     }
 
     /// Endpoints that one request may be tried on, the first included. Only
