@@ -22,6 +22,9 @@
 
 use std::time::{Duration, Instant};
 
+/// A hundred years. `Duration::MAX` is one way to say "never", and no moment has room for it.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
 /// When a breaker opens and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -106,7 +109,7 @@ impl Breaker {
             },
             (Self::Closed { .. }, false) => Self::open(limits.open_for, now),
             (Self::HalfOpen { open_for }, false) => {
-                Self::open((open_for * 2).min(limits.open_at_most), now)
+                Self::open(open_for.saturating_mul(2).min(limits.open_at_most), now)
             }
             // A call that began before the opening ends now: nothing new.
             (open @ Self::Open { .. }, false) => open,
@@ -126,7 +129,7 @@ impl Breaker {
 
     fn open(open_for: Duration, now: Instant) -> Self {
         Self::Open {
-            until: now + open_for,
+            until: now + open_for.min(FOREVER),
             open_for,
         }
     }
@@ -176,6 +179,23 @@ mod tests {
         assert_eq!(breaker.admit(now), Admission::Probe);
         assert!(breaker.record(&limits(), true, now), "it closed");
         assert_eq!(breaker.admit(now), Admission::Admit);
+    }
+
+    #[test]
+    fn a_breaker_may_stay_open_for_ever() {
+        let never = Limits {
+            failures: 1,
+            open_for: Duration::MAX,
+            open_at_most: Duration::MAX,
+        };
+        let (mut breaker, now) = (Breaker::default(), now());
+        breaker.record(&never, false, now);
+        assert_eq!(breaker.admit(now + 1_000_000 * SECOND), Admission::Refuse);
+        let mut tried = Breaker::HalfOpen {
+            open_for: Duration::MAX,
+        };
+        tried.record(&never, false, now);
+        assert_eq!(tried.admit(now + 1_000_000 * SECOND), Admission::Refuse);
     }
 
     #[test]

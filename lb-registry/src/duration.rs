@@ -54,12 +54,20 @@ pub enum DurationError {
 ///
 /// [`DurationError`], worded as Go words it.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    signed(text).map(|(negative, duration)| match negative {
+        true => Duration::ZERO,
+        false => duration,
+    })
+}
+
+/// The same with its sign; `true` is negative.
+pub(crate) fn signed(text: &str) -> Result<(bool, Duration), DurationError> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     if rest == "0" {
-        return Ok(Duration::ZERO);
+        return Ok((negative, Duration::ZERO));
     }
     if rest.is_empty() {
         return Err(DurationError::Invalid(text.into()));
@@ -73,11 +81,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if nanos > MOST_NANOS {
         return Err(DurationError::Invalid(text.into()));
     }
-    Ok(if negative {
-        Duration::ZERO
-    } else {
-        Duration::from_nanos(nanos as u64)
-    })
+    Ok((negative, Duration::from_nanos(nanos as u64)))
 }
 
 /// One number with its unit, in nanoseconds, and what follows it.

@@ -12,6 +12,10 @@ use super::targets::CheckTargets;
 use crate::catalog::{CheckDefinition, CheckKind, CheckStatus};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Probes begin no faster than this, as in Consul.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+/// A probe that waits takes one of few places: it gives its place up after this.
+const MOST_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -199,10 +203,11 @@ impl RawCheck {
                  or 'enable_local_script_checks' to true (this agent never runs scripts)",
             ));
         }
+        let interval = self.interval.max(LEAST_INTERVAL);
         let timeout = if self.timeout.is_zero() {
             DEFAULT_TIMEOUT
         } else {
-            self.timeout
+            self.timeout.min(MOST_TIMEOUT)
         };
         if !self.http.is_empty() {
             targets.check_url(&self.http).map_err(invalid)?;
@@ -215,7 +220,7 @@ impl RawCheck {
                 },
                 headers: self.header,
                 body: self.body,
-                interval: self.interval,
+                interval,
                 timeout,
             });
         }
@@ -223,7 +228,7 @@ impl RawCheck {
             targets.check_authority(&self.tcp).map_err(invalid)?;
             return Ok(CheckKind::Tcp {
                 address: self.tcp,
-                interval: self.interval,
+                interval,
                 timeout,
             });
         }

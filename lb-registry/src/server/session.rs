@@ -165,13 +165,15 @@ fn ttl(text: &str) -> Result<Option<Duration>, Failure> {
     if text.is_empty() {
         return Ok(None);
     }
-    let ttl = crate::duration::parse(text)
+    // A negative one is not zero, which would mean without end.
+    let (negative, ttl) = crate::duration::signed(text)
         .map_err(|error| Failure::internal(format!("Session TTL '{text}' invalid: {error}")))?;
     match ttl {
         Duration::ZERO => Ok(None),
-        ttl if (LEAST_TTL..=MOST_TTL).contains(&ttl) => Ok(Some(ttl)),
+        ttl if !negative && (LEAST_TTL..=MOST_TTL).contains(&ttl) => Ok(Some(ttl)),
         ttl => Err(Failure::internal(format!(
-            "Invalid Session TTL '{}', must be between [10s=24h0m0s]",
+            "Invalid Session TTL '{}{}', must be between [10s=24h0m0s]",
+            if negative { "-" } else { "" },
             ttl.as_nanos()
         ))),
     }

@@ -257,3 +257,48 @@ async fn without_the_token_lists_are_empty_and_changes_are_denied() {
         .json();
     assert_eq!(found[0]["Service"]["ID"], "web");
 }
+
+#[tokio::test]
+async fn a_session_without_end_is_asked_for_as_such_and_not_by_a_negative_time() {
+    let server = server();
+    for (ttl, expected) in [
+        ("", 200),
+        ("0s", 200),
+        ("-0s", 200),
+        ("10s", 200),
+        ("-15s", 500),
+        ("9s", 500),
+        ("--15s", 500),
+        ("25h", 500),
+    ] {
+        let answer = put(&server, "/v1/session/create", json!({"TTL": ttl})).await;
+        assert_eq!(answer.status.as_u16(), expected, "{ttl}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn probes_are_no_faster_than_one_a_second_and_wait_for_a_minute_at_most() {
+    let server = server();
+    for (id, target) in [
+        ("http", json!({"HTTP": "http://10.0.0.1/"})),
+        ("tcp", json!({"TCP": "10.0.0.1:80"})),
+    ] {
+        let mut check = json!({"CheckID": id, "Name": id, "Interval": "1ns", "Timeout": "1h"});
+        check
+            .as_object_mut()
+            .unwrap()
+            .extend(target.as_object().unwrap().clone());
+        let answer = put(&server, "/v1/agent/check/register", check).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    }
+    let checks = get(&server, "/v1/agent/checks").await.json();
+    for id in ["http", "tcp"] {
+        let Value::Object(definition) = &checks[id]["Definition"] else {
+            panic!("{checks}");
+        };
+        assert_eq!(
+            (&definition["Interval"], &definition["Timeout"]),
+            (&json!("1s"), &json!("1m0s"))
+        );
+    }
+}
