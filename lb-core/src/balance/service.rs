@@ -94,7 +94,7 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     /// tried. Default: 1 s.
     #[must_use]
     pub fn ready_within(self, longest: Duration) -> Self {
-        self.with(|shared| shared.ready_within = longest)
+        self.with(|shared| shared.ready_within = clock::bounded(longest))
     }
 
     /// Endpoints that are tried for one request, the first included. Default: 3;
@@ -142,26 +142,43 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        if !self.shared.is_plain() {
+            return self.call_bound(request);
+        }
         let cx = self.shared.pool.cx_now();
-        let mut session = None;
-        let picked = match self.shared.pick_at_once(&request, &cx) {
-            Some(picked) => picked,
-            None => match self.pick_closely(&cx, &mut request, &mut session) {
-                Ok(picked) => picked,
-                Err(search) => return BalanceFuture::start(search, request),
-            },
-        };
-        self.go(picked.into(), session, &cx, request)
+        match self.shared.pool.pick_quickly(&cx) {
+            Some(picked) => self.go(picked.into(), None, &cx, request),
+            None => self.shared.look(None, request),
+        }
     }
 }
 
 impl<S: Clone> Balance<S> {
-    /// To this endpoint.
+    /// A request of a pool that binds clients, or of a service that explains. Apart from the
+    /// others, whose request nobody looks at: so it is moved straight into its service.
+    #[inline(never)]
+    fn call_bound<B>(&mut self, mut request: Request<B>) -> BalanceFuture<S, B>
+    where
+        S: Service<Request<B>>,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let cx = self.shared.pool.cx_now();
+        if let Some(picked) = self.shared.pick_near(&request, &cx) {
+            return self.go(picked.into(), None, &cx, request);
+        }
+        match self.pick_closely(&cx, &mut request) {
+            Ok((picked, news)) => self.go(picked.into(), news, &cx, request),
+            Err(search) => BalanceFuture::start(search, request),
+        }
+    }
+
+    /// To this endpoint. `news` is what has something to say in the answer.
+    #[inline]
     fn go<B>(
         &mut self,
         counted: Counted,
-        session: Option<Session>,
+        news: Option<Box<Search<S>>>,
         cx: &PickCx<'_>,
         request: Request<B>,
     ) -> BalanceFuture<S, B>
@@ -173,35 +190,30 @@ impl<S: Clone> Balance<S> {
         let services = &shared.services;
         let service = services.get(&mut self.kept, counted.endpoint(), &shared.pool);
         let Some(mut service) = service else {
-            return BalanceFuture::start(shared.search(session, &request), request);
+            return shared.look(news, request);
         };
         // A service that is not ready is asked again by the first poll, which can be woken.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
                 let answer = service.call(request);
-                // Most sessions go on as they are, and their answers say nothing about them.
-                let news = session.filter(Session::has_news);
-                let search = news.map(|session| Search::new(shared, Some(session)));
-                BalanceFuture::running(Lease::new(counted, cx), search, answer)
+                BalanceFuture::running(Lease::new(counted, cx), news, answer)
             }
             ready => {
-                let mut search = shared.search(session, &request);
-                search.chosen(Lease::new(counted, cx), service);
-                let next = search.asked(ready);
-                BalanceFuture::go_on(search, next, request)
+                let chosen = (Lease::new(counted, cx), service);
+                shared.ask_again(news, chosen, ready, request)
             }
         }
     }
 
     /// Where a request goes whose session is new here, that may be explained, or finds nobody
-    /// at once; or what looks further for it. `known` becomes the session, if there is one.
+    /// at once; or what looks further for it. With the endpoint comes what tells the client of
+    /// its session: most go on as they are, and their answers say nothing about them.
     #[inline(never)]
     fn pick_closely<B>(
         &self,
         cx: &PickCx<'_>,
         request: &mut Request<B>,
-        known: &mut Option<Session>,
-    ) -> Result<Picked, Box<Search<S>>> {
+    ) -> Result<(Picked, Option<Box<Search<S>>>), Box<Search<S>>> {
         let shared = &self.shared;
         let session = shared.session(request);
         let key = shared.explain_key.as_deref();
@@ -214,25 +226,64 @@ impl<S: Clone> Balance<S> {
             None => shared.pool.pick_quickly(cx),
             Some(session) => session.pick_quickly(&shared.pool, cx),
         };
-        match picked {
-            Some(picked) => {
-                *known = session;
-                Ok(picked)
-            }
-            None => Err(Search::new(shared, session)),
-        }
+        let Some(picked) = picked else {
+            return Err(Search::new(shared, session));
+        };
+        let news = session.filter(Session::has_news);
+        let news = news.map(|session| Search::new(shared, Some(session)));
+        Ok((picked, news))
     }
 }
 
 impl<S> Shared<S> {
-    /// What looks further for a request. Its session was not read if it was picked for at once.
+    /// Nobody is bound, and nothing explained.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.affinity.is_none() && self.explain_key.is_none()
+    }
+
+    /// Looks further for a request, with what is known of it.
     #[cold]
+    #[inline(never)]
+    fn look<B>(
+        self: &Arc<Self>,
+        known: Option<Box<Search<S>>>,
+        request: Request<B>,
+    ) -> BalanceFuture<S, B>
+    where
+        S: Service<Request<B>> + Clone,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        BalanceFuture::start(self.search(known, &request), request)
+    }
+
+    /// What comes after the chosen service was not ready.
+    #[cold]
+    #[inline(never)]
+    fn ask_again<B>(
+        self: &Arc<Self>,
+        known: Option<Box<Search<S>>>,
+        (lease, service): (Lease, S),
+        ready: Poll<Result<(), S::Error>>,
+        request: Request<B>,
+    ) -> BalanceFuture<S, B>
+    where
+        S: Service<Request<B>> + Clone,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut search = self.search(known, &request);
+        search.chosen(lease, service);
+        let next = search.asked(ready);
+        BalanceFuture::go_on(search, next, request)
+    }
+
+    /// What looks further. A session without news may be read twice.
     fn search<B>(
         self: &Arc<Self>,
-        session: Option<Session>,
+        known: Option<Box<Search<S>>>,
         request: &Request<B>,
     ) -> Box<Search<S>> {
-        Search::new(self, session.or_else(|| self.session(request)))
+        known.unwrap_or_else(|| Search::new(self, self.session(request)))
     }
 
     /// Whom the request is bound to; `None` if the pool binds nobody.
@@ -248,15 +299,13 @@ impl<S> Shared<S> {
         Some(Session::read(Some(affinity), &asked, clock::unix_seconds))
     }
 
-    /// The way of most requests, which have no session or one that goes on as it is.
+    /// The way of most requests that are bound: their session goes on as it is.
     #[inline]
-    fn pick_at_once<B>(&self, request: &Request<B>, cx: &PickCx<'_>) -> Option<Picked> {
+    fn pick_near<B>(&self, request: &Request<B>, cx: &PickCx<'_>) -> Option<Picked> {
+        let affinity = self.affinity.as_deref()?;
         if self.explain_key.is_some() {
             return None;
         }
-        let Some(affinity) = self.affinity.as_deref() else {
-            return self.pool.pick_quickly(cx);
-        };
         affinity.pick_near(request.headers(), clock::unix_seconds, |binding| {
             self.pool
                 .pick_bound_quickly(&binding.id, Some(binding.incarnation), cx)
