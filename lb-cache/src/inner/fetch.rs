@@ -79,7 +79,7 @@ where
             value: held.value,
             etag: held.etag,
             cap: held.remaining,
-            made: fills.then(|| self.wall()).unwrap_or_default(),
+            made: if fills { self.wall() } else { UnixMillis(0) },
         };
         let keep = self.keeper(&write);
         let kept = pilot.commit_and_land(Ok(write.value.clone()), keep);

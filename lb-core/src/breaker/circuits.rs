@@ -149,7 +149,9 @@ impl Circuits {
         let (name, id) = (pool.name(), endpoint.id());
         // Who is told may panic: the change itself comes first.
         let told = || {
-            pool.mark(id, Cause::CircuitOpen, !to.is_closed());
+            if !pool.mark_life(id, &endpoint.stats, Cause::CircuitOpen, !to.is_closed()) {
+                return;
+            }
             match to {
                 Circuit::Open { times, .. } => {
                     tracing::warn!(pool = name, endpoint = %id, times, "circuit opened");

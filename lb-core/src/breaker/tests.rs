@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock;
-use crate::endpoint::{Cause, Outcome};
+use crate::endpoint::{Cause, EndpointSpec, Outcome};
 use crate::error::{ConfigError, PickError};
 use crate::pick::PickCx;
 use crate::policy::RoundRobin;
@@ -289,4 +289,37 @@ fn what_one_endpoint_can_take_of_this_machine_is_bounded_without_being_asked() {
     };
     assert_eq!(places(Use::Pending), 1_024);
     assert_eq!(places(Use::Connection), 16_384);
+}
+
+/// The endpoint of one name, restarted so many times.
+fn life(incarnation: u64) -> EndpointSpec {
+    EndpointSpec::new("a", "http://10.0.0.1:80").incarnation(incarnation)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_life_did_shuts_no_later_one_out() {
+    let breaker = CircuitBreaker::default();
+    let pool = Pool::builder("test").endpoints([life(1)]);
+    let pool = pool.breaker(breaker).build().unwrap();
+    let earlier: Vec<_> = (0..5).map(|_| pick(&pool).unwrap()).collect();
+    pool.set_endpoints([life(2)]).unwrap();
+    for mut lease in earlier {
+        lease.record(Outcome::Failure, clock::now());
+    }
+    assert!(pick(&pool).is_ok(), "it has not failed yet");
+    answers(&pool, 5, Outcome::Failure);
+    assert!(pick(&pool).is_err(), "control");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_of_an_earlier_life_decides_nothing_about_a_later_one() {
+    let pool = Pool::builder("test").endpoints([life(1)]);
+    let pool = pool.breaker(CircuitBreaker::default()).build().unwrap();
+    answers(&pool, 5, Outcome::Failure);
+    pass(6).await;
+    let mut trial = pick(&pool).unwrap();
+    pool.set_endpoints([life(2)]).unwrap();
+    trial.record(Outcome::Failure, clock::now());
+    drop(trial);
+    assert!(pick(&pool).is_ok());
 }

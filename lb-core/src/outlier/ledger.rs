@@ -124,7 +124,7 @@ impl Ledger {
         for subject in view.subjects.values() {
             let _turn = lock(&self.turn);
             if subject.record().pass(&view.config, now) {
-                pool.mark(&subject.id, Cause::Ejected, false);
+                subject.mark(pool, false);
                 tracing::info!(pool = pool.name(), endpoint = %subject.id, "let back");
                 observe::returned(pool.name());
             }
@@ -166,12 +166,16 @@ impl Ledger {
         if subject.record().ejection.is_some() {
             return;
         }
+        if !subject.is_member(pool) {
+            // It was replaced, and the requests that end now say nothing of its successor.
+            return;
+        }
         if !self.has_room(pool, id) {
             observe::refused(pool.name());
             return;
         }
         subject.record().eject(reason, &self.config(), now);
-        pool.mark(id, Cause::Ejected, true);
+        subject.mark(pool, true);
         tracing::warn!(pool = pool.name(), endpoint = %id, reason = reason.code(), "ejected");
         observe::ejected(pool.name(), reason);
     }
@@ -200,7 +204,7 @@ impl Ledger {
         let _turn = lock(&self.turn);
         for subject in self.view.load().subjects.values() {
             if subject.record().ejection.take().is_some() {
-                pool.mark(&subject.id, Cause::Ejected, false);
+                subject.mark(pool, false);
             }
         }
     }
@@ -255,6 +259,18 @@ impl Subject {
     }
 
     /// It is no member any more: if it comes back it begins without the verdict.
+    fn is_member(&self, pool: &Pool) -> bool {
+        let now_is = pool.endpoint(&self.id);
+        now_is.is_some_and(|it| std::ptr::eq(Arc::as_ptr(&it.stats), self.life.as_ptr()))
+    }
+
+    /// Puts this life of the endpoint out of the pool's choice, or back.
+    fn mark(&self, pool: &Pool, out: bool) {
+        if let Some(life) = self.life.upgrade() {
+            pool.mark_life(&self.id, &life, Cause::Ejected, out);
+        }
+    }
+
     fn clear(&self, now: Instant) {
         if let Some(stats) = self.life.upgrade() {
             stats.set_causes(Cause::Ejected.bit(), false, now);

@@ -399,3 +399,21 @@ proptest::proptest! {
         });
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_life_did_does_not_eject_a_later_one() {
+    let pool = pool_of(2);
+    let cx = PickCx::new(clock::now(), 0);
+    let pick = || pool.pick_bound(&named(1), None, &cx).unwrap();
+    let earlier: Vec<_> = (0..5).map(|_| pick()).collect();
+    let restarted = members(2).into_iter().map(|spec| spec.incarnation(7));
+    pool.set_endpoints(restarted).unwrap();
+    for mut lease in earlier {
+        lease.record(Outcome::Failure, clock::now());
+    }
+    assert!(out(&pool).is_empty());
+    pass(2 * SECOND).await;
+    assert!(out(&pool).is_empty());
+    fail(&pool, 1, 5);
+    assert_eq!(out(&pool), ["e1"], "control");
+}

@@ -47,7 +47,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use crate::{
     breaker::{Slot, Use},
     clock,
-    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Observer},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Observer, Stats},
     error::{ConfigError, PickError},
     health::HealthChecks,
     outlier::OutlierDetector,
@@ -279,6 +279,24 @@ impl Pool {
             self.shared.refresh(&mut change);
         }
         true
+    }
+
+    /// [`Self::mark`] for one life of an endpoint, `false` if it is no member any more:
+    /// whoever has its name by then is left alone.
+    pub(crate) fn mark_life(
+        &self,
+        id: &EndpointId,
+        life: &Arc<Stats>,
+        cause: Cause,
+        on: bool,
+    ) -> bool {
+        let mut change = self.shared.change();
+        let now_is = change.members.get(id);
+        let is_member = now_is.is_some_and(|it| Arc::ptr_eq(&it.stats, life));
+        if life.set_causes(cause.bit(), on, clock::now()) && is_member {
+            self.shared.refresh(&mut change);
+        }
+        is_member
     }
 
     /// Takes in a load report of an endpoint, polled or pushed; `false` if the

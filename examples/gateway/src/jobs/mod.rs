@@ -231,13 +231,10 @@ impl Worker {
         avoid: &mut Vec<Arc<str>>,
         token: &CancellationToken,
     ) -> Ended {
-        let search = self.settle(view, avoid);
-        let found = tokio::select! {
-            () = token.cancelled() => return Ended::Stopped,
-            found = tokio::time::timeout(PLACE_DEADLINE, search) => found,
-        };
-        match found {
-            Ok(Ok(settled)) => {
+        let search = self.settle(view, avoid, token);
+        match tokio::time::timeout(PLACE_DEADLINE, search).await {
+            Ok(Ok(None)) => Ended::Stopped,
+            Ok(Ok(Some(settled))) => {
                 let instance = Arc::clone(settled.instance());
                 let ended = settled.follow(self.ledger.as_ref(), view, token).await;
                 *avoid = vec![instance];
@@ -253,23 +250,27 @@ impl Worker {
         }
     }
 
-    /// Asks instances until one takes the job; an error is the job's own fault.
+    /// Asks instances until one takes the job, or nobody wants it any more; an error is
+    /// the job's own fault. A question under way is not cut short: an instance that takes
+    /// the job has to hear that it is not wanted.
     async fn settle(
         &self,
         view: &JobView,
         avoid: &mut Vec<Arc<str>>,
-    ) -> Result<attempt::Settled, Arc<str>> {
-        loop {
+        token: &CancellationToken,
+    ) -> Result<Option<attempt::Settled>, Arc<str>> {
+        while !token.is_cancelled() {
             let Some(place) = (self.places)(avoid) else {
                 avoid.clear();
-                tokio::time::sleep(PLACE_RETRY).await;
+                let pause = tokio::time::sleep(PLACE_RETRY);
+                let _stops = token.run_until_cancelled(pause).await;
                 continue;
             };
             let instance = Arc::clone(&place.instance);
             let submitted =
                 instance::Remote::submit(self.client.clone(), &place.uri, &view.spec, &self.tenant);
             match submitted.await {
-                Ok(remote) => return Ok(attempt::Settled::new(place, remote)),
+                Ok(remote) => return Ok(Some(attempt::Settled::new(place, remote))),
                 Err(instance::Refusal::Job(error)) => return Err(error),
                 Err(instance::Refusal::Instance(why)) => {
                     tracing::debug!(job = %view.id, %instance, %why, "instance did not take the job");
@@ -277,5 +278,6 @@ impl Worker {
                 }
             }
         }
+        Ok(None)
     }
 }

@@ -35,6 +35,9 @@ struct Fake {
     connections: Mutex<VecDeque<Vec<Line>>>,
     resumed_with: Mutex<Vec<String>>,
     cancelled: AtomicUsize,
+    /// Submits that it has taken, and may answer.
+    taken: tokio::sync::Semaphore,
+    answers: tokio::sync::Semaphore,
 }
 
 impl Fake {
@@ -45,13 +48,15 @@ impl Fake {
             connections: Mutex::new(connections.iter().map(|lines| lines.to_vec()).collect()),
             resumed_with: Mutex::default(),
             cancelled: AtomicUsize::new(0),
+            taken: tokio::sync::Semaphore::new(0),
+            answers: tokio::sync::Semaphore::new(100),
         }
     }
 
     /// Serves on a free port and gives its address.
     async fn start(self) -> (Arc<Self>, String) {
         let fake = Arc::new(self);
-        let job = put(|State(fake): State<Arc<Self>>| async move { fake.takes })
+        let job = put(Self::submit)
             .get(|State(fake): State<Arc<Self>>| async move {
                 (fake.knows, r#"{"status":"running","percent":1}"#)
             })
@@ -67,6 +72,16 @@ impl Fake {
         let uri = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, app).into_future());
         (fake, uri)
+    }
+
+    async fn submit(State(fake): State<Arc<Self>>) -> StatusCode {
+        // What an instance has begun it does not forget with the connection.
+        let answer = tokio::spawn(async move {
+            fake.taken.add_permits(1);
+            fake.answers.acquire().await.unwrap().forget();
+            fake.takes
+        });
+        answer.await.unwrap()
     }
 
     async fn progress(
@@ -262,4 +277,23 @@ async fn a_cancelled_job_is_cancelled_at_its_instance_and_leaves_its_place() {
         2,
         "the test's and the closure's, no place"
     );
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_an_instance_takes_it_is_cancelled_there_too() {
+    let mut fake = Fake::new(&[&[FIRST, Line::Waits]]);
+    fake.answers = tokio::sync::Semaphore::new(0);
+    let (fake, uri) = fake.start().await;
+    let (jobs, _held) = jobs(vec![uri]);
+    let id: JobId = "job".parse().unwrap();
+    let submitted = jobs.submit(id.clone(), "{}".into(), Tenant::default());
+    submitted.await.unwrap();
+    fake.taken.acquire().await.unwrap().forget();
+    jobs.cancel(&id).await.unwrap();
+    fake.answers.add_permits(1);
+    jobs.0.tasks.close();
+    tokio::time::timeout(Duration::from_secs(20), jobs.0.tasks.wait())
+        .await
+        .unwrap();
+    assert_eq!(fake.cancelled.load(Ordering::Relaxed), 1);
 }
