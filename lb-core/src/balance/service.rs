@@ -188,7 +188,7 @@ impl<S: Clone> Balance<S> {
     {
         let shared = &self.shared;
         let services = &shared.services;
-        let service = services.get(&mut self.kept, counted.endpoint(), &shared.pool);
+        let service = services.get(&mut self.kept, &counted, &shared.pool);
         let Some(mut service) = service else {
             return shared.look(news, request);
         };
