@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::search::{Next, Search, Unanswered};
 use super::{BalanceBody, BalanceError};
 use crate::clock;
-use crate::endpoint::{Answers as _, Outcome};
+use crate::endpoint::Outcome;
 use crate::pool::Lease;
 use crate::retry::record_answer;
 
@@ -159,7 +159,7 @@ where
     #[cold]
     fn refused<ResBody: Body>(&self, why: BalanceError) -> Response<BalanceBody<ResBody>> {
         if let Some(search) = &self.search {
-            search.shared.metrics.refused(why.code());
+            search.shared.metrics.answers.refused(why.code());
         }
         why.response().map(BalanceBody::own)
     }
