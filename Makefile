@@ -38,7 +38,7 @@ docs:
 features:
 	@.ci/features
 
-# Every fuzz target for 20 s, on stable Rust, with a target directory and a lock file of its own.
+# Every fuzz target for 20 s, the same way every time, on stable Rust, with a target directory and a lock file of its own.
 fuzz:
 	fuzz/run
 

@@ -10,9 +10,7 @@ Counts, not times, so that a loaded machine says the same as a quiet one:
   untraced program: times, so only a quiet machine says something;
 - resident bytes per idle connection (PSS), after each has served one request.
 
-The tool counts `rep movsb` once per byte, a processor once, so both sides copy
-with vectors here (GLIBC_TUNABLES). The kernel's own instructions are not in it: where they can be counted, `perf
-stat` counts both. Everything runs on loopback; nginx is the upstream and the peer.
+The kernel's own instructions are not in it: `emulated.py` beside it counts both. Everything runs on loopback; nginx is the upstream and the peer.
 
     CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \\
         cargo build --release -p lb-core --example serve_gateway
@@ -24,7 +22,6 @@ import argparse
 import os
 import re
 import selectors
-import shlex
 import signal
 import socket
 import subprocess
@@ -32,10 +29,8 @@ import sys
 import tempfile
 import time
 
-UPSTREAMS = ["127.0.0.1:%d" % port for port in (28081, 28082, 28083)]
-PORT = 28090
-BODY = b"x" * 1024
-NO_REP_MOVSB = "glibc.cpu.x86_rep_movsb_threshold=0x40000000"
+from contestants import BODY, NO_REP_MOVSB, PORT, contestants, upstream
+
 KINDS = ("get128", "get16k", "post1k", "bound128")
 # What a client sends that nobody has bound: as long as what our gateway gives.
 STRANGER = "lb_session=" + "A" * 77
@@ -143,35 +138,6 @@ class Running:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-
-
-def nginx(folder, name, http, limit=4096):
-    """nginx in the foreground, as one process: tools then follow one."""
-    temporary = "".join(f"{kind}_temp_path {folder}/{name}-{kind};" for kind in
-                        ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    path = os.path.join(folder, name + ".conf")
-    with open(path, "w") as file:
-        file.write(f"""daemon off; master_process off; pid {folder}/{name}.pid; error_log /dev/null;
-events {{ worker_connections {limit}; }}
-http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 300s; tcp_nodelay on; {temporary} {http} }}""")
-    return ["nginx", "-p", folder, "-e", "/dev/null", "-c", path]
-
-
-def upstream(folder):
-    root = os.path.join(folder, "root")
-    os.mkdir(root)
-    os.chmod(folder, 0o755)
-    with open(os.path.join(root, "big"), "w") as file:
-        file.write("y" * 16384)
-    listen = " ".join(f"listen {one};" for one in UPSTREAMS)
-    return nginx(folder, "upstream", f"""open_file_cache max=10; server {{ {listen} root {root};
-location = /s {{ return 200 "{'x' * 128}"; }} location = /big {{ sendfile on; }} }}""")
-
-
-def peer(folder):
-    servers = " ".join(f"server {one};" for one in UPSTREAMS)
-    return nginx(folder, "peer", f"""upstream u {{ {servers} keepalive 128; keepalive_requests 1000000000; }}
-server {{ listen 127.0.0.1:{PORT}; location / {{ proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}""")
 
 
 def instructions(command, data, count, folder, profile):
@@ -284,16 +250,6 @@ def report(name, command, folder, base):
         print(f"{name} | idle | {idle_bytes(command, request('get128')):.0f} bytes per connection", flush=True)
 
 
-def contestants(folder):
-    listen = f"{A.gateway} --listen 127.0.0.1:{PORT} --workers 1 --upstreams {','.join(UPSTREAMS)}"
-    for which in A.only.split(","):
-        if which == "nginx":
-            yield which, peer(folder)
-        else:
-            extra = {"bare": "", "full": "--full", "axum-bare": "--axum", "axum-full": "--axum --full"}[which]
-            yield which, shlex.split(f"{listen} {extra}")
-
-
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("gateway", help="the example serve_gateway")
 parser.add_argument("--only", default="nginx,bare,full,axum-bare,axum-full",
@@ -312,7 +268,7 @@ A = parser.parse_args()
 with tempfile.TemporaryDirectory(prefix="proxy-cost-") as here, open(os.devnull, "wb") as nowhere:
     with Running(upstream(here), nowhere):
         costs = {}
-        for contestant, words in contestants(here):
+        for contestant, words in contestants(here, A.gateway, A.only):
             try:
                 report(contestant, words, here, costs)
             except RuntimeError as error:

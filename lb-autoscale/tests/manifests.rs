@@ -108,6 +108,25 @@ fn the_platforms_own_manifest_keeps_its_rules() {
 }
 
 #[test]
+fn an_id_that_is_made_up_is_never_one_that_is_taken() {
+    let metric = |name: &str| {
+        format!(
+            "  - type: External\n    external: {{metric: {{name: \"{name}\"}}, \
+             target: {{type: AverageValue, averageValue: 10}}}}\n"
+        )
+    };
+    let cpu = named("cpu-only");
+    let (head, _) = cpu.split_once("  metrics:\n").unwrap();
+    let metrics = ["jobs", "jobs#2", "jobs", "a#b", "a#b"]
+        .map(metric)
+        .concat();
+    let spec = Spec::from_manifest(&format!("{head}  metrics:\n{metrics}")).unwrap();
+    let ids = spec.metrics().iter().map(|metric| metric.id.as_str());
+    let ids: Vec<&str> = ids.collect();
+    assert_eq!(ids, ["jobs", "jobs#2", "jobs#3", "a#b", "a#b#2"]);
+}
+
+#[test]
 fn two_metrics_of_one_name_get_ids_of_their_own() {
     let spec = Spec::from_manifest(&named("two-cpus")).unwrap();
     let ids: Vec<&str> = spec

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lb_autoscale::hpa::{History, Recommendations};
-use lb_autoscale::inputs::Pod;
+use lb_autoscale::inputs::{Pod, PodSample, Reading, SampleValue};
 use lb_autoscale::policy::{Budget, Cooldown, Forecast, Override, OverrideKind, ScaleToZero};
 use lb_autoscale::spec::{Fallback, Metric, ScalingRules, SelectPolicy, Spec, SpecBuilder};
 use lb_autoscale::{Decision, Inputs, Observation, State, UnixMillis, decide, presets};
@@ -387,4 +387,71 @@ fn a_schedule_yields_to_real_load_and_floors_win_over_ceilings() {
         one(only_office, &mut experienced(), &load(6, 90.0), at(nine)).desired,
         9
     );
+}
+
+#[test]
+fn a_forecast_looks_at_what_comes_and_not_at_what_nobody_measured() {
+    let forecast = Forecast::daily("load", 10.0).acting();
+    let mut profile = lb_autoscale::policy::forecast::Profile::default();
+    let day = |second: i64| match (second / 3_600) % 24 {
+        8..16 => 100.0,
+        _ => 20.0,
+    };
+    let until = 3 * 86_400 + 6 * 3_600;
+    for second in (0..until).step_by(300) {
+        forecast.learn(&mut profile, day(second), at(second));
+    }
+    // The last measurement is of six in the morning, and now it is night again.
+    let replicas = |hours: i64| forecast.replicas(&profile, at(until + hours * 3_600));
+    assert_eq!((replicas(3), replicas(16)), (Some(10), Some(2)));
+}
+
+#[test]
+fn a_list_without_a_value_is_unknown_and_not_zero() {
+    let nothing = || Observation::from(Reading::Values(Vec::new()));
+    let spec = || {
+        let rule = ScaleToZero::on("load");
+        by_load()
+            .replicas(0..=20)
+            .policies(|policies| policies.scale_to_zero = Some(rule))
+            .scale_down(ScalingRules::default().stabilization_window(Duration::ZERO))
+    };
+    let mut state = experienced();
+    for (second, current) in [(0, 4), (400, 4), (800, 1)] {
+        let inputs = Inputs::new(current).observe("load", nothing());
+        let decision = one(spec(), &mut state, &inputs, at(second));
+        assert_eq!(decision.desired, current, "{}", decision.why());
+    }
+    let silent = SampleValue::Containers([("main".into(), None)].into());
+    let silent = PodSample {
+        value: silent,
+        ..PodSample::new("p0", lb_autoscale::Quantity::default())
+    };
+    for gpu in [nothing(), Observation::pods(vec![silent])] {
+        let inputs = Inputs::new(8)
+            .observe("cpu", Observation::value(10.0))
+            .observe("gpu", gpu)
+            .observe("active_simulations", Observation::value(3.0));
+        let thresholds = presets::thresholds("t", SelectPolicy::Min);
+        let decision = one(thresholds, &mut experienced(), &inputs, at(0));
+        assert_eq!(decision.desired, 8, "{}", decision.why());
+    }
+}
+
+#[test]
+fn the_end_of_time_is_a_time_like_any_other() {
+    let budget = Budget {
+        price_per_replica_hour: 1.0,
+        per_month: 100.0,
+        enforce: true,
+    };
+    let spec = by_load()
+        .policies(|policies| policies.budget = Some(budget))
+        .build()
+        .expect("valid");
+    for millis in [i64::MAX, i64::MIN] {
+        let now = UnixMillis::from_millis(millis);
+        let decision = decide(&spec, &mut State::default(), &load(4, 40.0), now);
+        assert!((1..=20).contains(&decision.desired), "{}", decision.why());
+    }
 }

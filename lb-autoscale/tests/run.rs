@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lb_autoscale::actuator::{ActuatorError, DryRun};
 use lb_autoscale::decision::Reason;
-use lb_autoscale::policy::Cooldown;
+use lb_autoscale::policy::{Cooldown, Override, OverrideKind, ScaleToZero};
 use lb_autoscale::source::{Fleet, Gauges, from_fn};
 use lb_autoscale::spec::{Metric, Policy, ScalingRules};
 use lb_autoscale::{Actuator, Autoscaler, Decision, Spec, UnixMillis};
@@ -200,4 +200,60 @@ async fn a_new_specification_is_in_force_at_once() {
     handle.configure(spec().to_builder().replicas(4..=50).build().unwrap());
     handle.next_decision().await;
     assert_eq!(handle.latest().unwrap().desired, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_at_zero_still_waits_after_a_change_that_failed() {
+    let gauges = Gauges::default();
+    gauges.set("active", 0.0);
+    let actuator = breakable(0);
+    actuator.broken.store(true, Ordering::Relaxed);
+    let sleeping = Spec::builder("simulation")
+        .replicas(0..=5)
+        .metric(Metric::external("active").average_value(8.0))
+        .policies(|policies| policies.scale_to_zero = Some(ScaleToZero::on("active")))
+        .build()
+        .unwrap();
+    let handle = Autoscaler::new(sleeping, gauges, actuator.clone())
+        .clock(paused_clock())
+        .run();
+    handle.next_decision().await;
+    assert_eq!(handle.status().decisions[0].desired, 0);
+    handle.wake();
+    handle.next_decision().await;
+    let status = handle.status();
+    let failed = (status.decisions[0].desired, status.failures_in_a_row);
+    assert_eq!(failed, (1, 1), "{}", status.decisions[0].why());
+    actuator.broken.store(false, Ordering::Relaxed);
+    for expected in [(1, 0), (1, 1)] {
+        handle.next_decision().await;
+        let decision = handle.latest().unwrap();
+        let seen = (decision.desired, decision.current);
+        assert_eq!(seen, expected, "{}", decision.why());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_overrides_between_two_turns_the_last_one_counts() {
+    let gauges = Gauges::default();
+    gauges.set("active", 8.0);
+    let handle = Autoscaler::new(spec(), gauges, DryRun::new(1))
+        .clock(paused_clock())
+        .run();
+    handle.next_decision().await;
+    let order = |count| Override {
+        kind: OverrideKind::Exact(count),
+        author: "test".into(),
+        reason: "test".into(),
+        expires_at: handle.now() + Duration::from_secs(600),
+    };
+    for count in [7, 9, 4] {
+        handle.set_override(order(count)).unwrap();
+    }
+    handle.next_decision().await;
+    assert_eq!(handle.latest().unwrap().desired, 4);
+    handle.set_override(order(9)).unwrap();
+    let _ = handle.clear_override("test");
+    handle.next_decision().await;
+    assert_eq!(handle.state().current_override(), None);
 }

@@ -1,6 +1,14 @@
 //! The one place where this crate reads the clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A hundred years. `Duration::MAX` is one way to say "never", and no moment has room for it.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
+/// A span that can be added to any moment.
+pub(crate) fn bounded(span: Duration) -> Duration {
+    span.min(FOREVER)
+}
 
 /// Now, by tokio's clock, so that tests can pause it.
 pub(crate) fn now() -> Instant {

@@ -1,8 +1,16 @@
 //! The one place where this crate reads the clock.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::snapshot::UnixMillis;
+
+/// A hundred years. `Duration::MAX` is one way to say "never", and no moment has room for it.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
+/// A span that can be added to any moment.
+pub(crate) fn bounded(span: Duration) -> Duration {
+    span.min(FOREVER)
+}
 
 /// Monotonic time, from tokio so that tests can pause it.
 pub(crate) fn now() -> Instant {

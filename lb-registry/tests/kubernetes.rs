@@ -25,6 +25,8 @@ struct Api {
     refusals: VecDeque<Response>,
     lines: Option<mpsc::UnboundedSender<Bytes>>,
     questions: Vec<String>,
+    /// Every watch ends at once, with this.
+    ends: Option<&'static str>,
 }
 
 type Shared = Arc<Mutex<Api>>;
@@ -40,6 +42,9 @@ async fn answer(State(api): State<Shared>, RawQuery(query): RawQuery) -> Respons
         let metadata = json!({"resourceVersion": api.version.to_string()});
         return Body::from(json!({"metadata": metadata, "items": api.slices}).to_string())
             .into_response();
+    }
+    if let Some(end) = api.ends {
+        return end.into_response();
     }
     let (sender, receiver) = mpsc::unbounded_channel();
     api.lines = Some(sender);
@@ -226,4 +231,42 @@ async fn the_last_pod_that_goes_is_believed_after_the_grace() {
     let doubted = until(&mut watch, |set| set.origin != Origin::Live).await;
     assert_eq!(ids(&doubted), ["web-0"]);
     until(&mut watch, |set| set.instances.is_empty()).await;
+}
+
+fn now() -> std::time::Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how often is asked takes real time"
+    )]
+    std::time::Instant::now()
+}
+
+#[tokio::test]
+async fn a_server_that_ends_every_watch_at_once_is_asked_once_a_second() {
+    for end in ["", r#"{"type": "ERROR", "object": {"code": 410}}"#] {
+        let (api, kubernetes) = serve().await;
+        let begun = now();
+        api.lock().expect("nobody panicked").ends = Some(end);
+        let _watch = kubernetes.watch("web");
+        let watches = || {
+            let api = api.lock().expect("nobody panicked");
+            let watches = api
+                .questions
+                .iter()
+                .filter(|query| query.contains("watch=1"));
+            watches.count()
+        };
+        let asked = async {
+            while watches() < 3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let asked = tokio::time::timeout(SOON, asked).await;
+        asked.expect("it goes on asking");
+        assert!(
+            now() - begun >= Duration::from_secs(2),
+            "{:?}",
+            now() - begun
+        );
+    }
 }

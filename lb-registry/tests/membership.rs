@@ -95,6 +95,30 @@ async fn a_dropped_member_deregisters_in_the_background() {
 }
 
 #[tokio::test]
+async fn a_member_that_drains_goes_on_draining_when_the_registry_forgot_it() {
+    let (store, consul) = registry().await;
+    let mut watch = store.watch("web");
+    let membership = Membership::new("web", "10.0.0.1:80")
+        .id("w")
+        .ttl(Duration::from_secs(3))
+        .http_check(None);
+    let mut member = membership.join(&consul);
+    tokio::time::timeout(SOON, member.registered())
+        .await
+        .expect("it registers");
+    member.drain().await;
+    store
+        .change(|catalog, now| catalog.deregister("w", now))
+        .expect("it was registered");
+    until(&mut watch, |set| set.instances.is_empty()).await;
+    until(&mut watch, |set| {
+        let states = set.instances.iter().map(|one| one.status);
+        states.eq([Status::Draining])
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_member_that_the_registry_forgot_registers_again() {
     let (store, consul) = registry().await;
     let mut watch = store.watch("web");

@@ -173,6 +173,7 @@ impl Gateway {
             limits: limits.clone(),
             registry: registry.clone(),
             control: self.control(),
+            gpus: Arc::clone(&self.gpus),
             results: self.results.clone(),
             begun: clock::now(),
         };

@@ -1,8 +1,9 @@
 //! A child process that is ready when you get it and dead when you drop it.
 //!
 //! The child is started through `setpriv --pdeathsig KILL` (util-linux), so it dies with the test even
-//! when the test itself is killed. Its standard output and error go to one log file, which a failure to
-//! start quotes and [`Server::log`] returns.
+//! when the test itself is killed. It leads a process group of its own: what it started (nginx's workers) is
+//! killed and frozen with it. Its standard output and error go to one log file, which a failure to start
+//! quotes and [`Server::log`] returns.
 //!
 //! ```no_run
 //! use testkit::{Program, Ready, Server};
@@ -19,12 +20,14 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
 use crate::program::{MissingProgram, Program};
 use crate::wait;
@@ -89,10 +92,13 @@ pub struct Launch {
     within: Duration,
 }
 
-/// A running server. Dropping it kills it (SIGKILL) and waits for its end.
+/// A running server. Dropping it kills it and all of its process group (SIGKILL), and waits for its end.
+///
+/// The child is waited for on drop and nowhere else. Until then the system gives its id to nobody, so a
+/// signal never hits a stranger, whenever the child ended.
 #[derive(Debug)]
 pub struct Server {
-    child: Mutex<Child>,
+    child: Child,
     pid: Pid,
     log: PathBuf,
     folder: tempfile::TempDir,
@@ -156,7 +162,7 @@ impl Launch {
         let child = self.command(&program, folder.path(), &log)?.spawn()?;
         let pid = Pid::from_child(&child);
         let server = Server {
-            child: Mutex::new(child),
+            child,
             pid,
             log,
             folder,
@@ -196,7 +202,8 @@ impl Launch {
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
-            .stderr(output);
+            .stderr(output)
+            .process_group(0);
         Ok(command)
     }
 }
@@ -227,7 +234,8 @@ impl Server {
     /// `true` while the process has not ended.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        matches!(self.child().try_wait(), Ok(None))
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(WaitId::Pid(self.pid), look), Ok(None))
     }
 
     /// Everything the process has printed.
@@ -244,24 +252,25 @@ impl Server {
         self.folder.path()
     }
 
-    /// Ends it as `kill -9` does: it gets no chance to say goodbye.
+    /// Ends it and what it started as `kill -9` does: they get no chance to say goodbye.
     pub fn kill(&self) {
-        self.signal(Signal::KILL);
+        self.signal_all(Signal::KILL);
     }
 
-    /// Asks it to end (SIGTERM).
+    /// Asks it to end (SIGTERM). What it started is not asked: that is its own affair.
     pub fn terminate(&self) {
-        self.signal(Signal::TERM);
+        // It may have ended; then there is nobody to ask.
+        let _ = kill_process(self.pid, Signal::TERM);
     }
 
-    /// Stops it in its tracks (SIGSTOP): connections stay open, nothing answers.
+    /// Stops it and what it started in their tracks (SIGSTOP): connections stay open, nothing answers.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        self.signal_all(Signal::STOP);
     }
 
-    /// Lets a frozen process go on (SIGCONT).
+    /// Lets a frozen server go on (SIGCONT).
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        self.signal_all(Signal::CONT);
     }
 
     /// Waits for its end; `false` if it still runs after `limit`.
@@ -270,13 +279,9 @@ impl Server {
         wait::until(limit, || !self.is_running())
     }
 
-    /// Signals only a child that has not been waited for, so that a reused process id is never hit.
-    fn signal(&self, signal: Signal) {
-        let mut child = self.child();
-        if matches!(child.try_wait(), Ok(None)) {
-            // It may end between the two calls; then there is nothing left to signal.
-            let _ = kill_process(self.pid, signal);
-        }
+    fn signal_all(&self, signal: Signal) {
+        // All of them may have ended; then there is nothing left to signal.
+        let _ = kill_process_group(self.pid, signal);
     }
 
     fn is_ready(&self, ready: &Ready) -> bool {
@@ -296,17 +301,12 @@ impl Server {
         }
         log[start..].to_owned()
     }
-
-    fn child(&self) -> MutexGuard<'_, Child> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let mut child = self.child();
-        let _ = child.kill();
-        let _ = child.wait();
+        self.kill();
+        let _ = self.child.wait();
     }
 }
 

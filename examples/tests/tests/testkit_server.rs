@@ -84,6 +84,68 @@ fn a_frozen_server_goes_on_after_the_thaw() {
     assert!(web_client_gets_an_answer(port).unwrap());
 }
 
+/// A shell with a child that sleeps for long, and the process id of that child.
+fn shell_with_a_child() -> (Server, u32) {
+    let server = Server::of(&Program::new("sh", "dash"))
+        .args(["-c", "sleep 1000 & echo child $!.; wait"])
+        .ready(Ready::Log(".".into()))
+        .start()
+        .expect("a shell starts");
+    let log = server.log();
+    let child = log
+        .trim()
+        .trim_start_matches("child ")
+        .trim_end_matches('.');
+    (server, child.parse().expect("a process id"))
+}
+
+/// The state letter of a process, as `ps` shows it; `None` if it is gone.
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Whether the process soon is in this state.
+fn becomes(pid: u32, letter: char) -> bool {
+    testkit::wait::until(Duration::from_secs(10), || state(pid) == Some(letter))
+}
+
+/// Whether the process ends soon. One that nobody has waited for yet has ended.
+fn ends(pid: u32) -> bool {
+    testkit::wait::until(Duration::from_secs(10), || {
+        matches!(state(pid), None | Some('Z' | 'X'))
+    })
+}
+
+#[test]
+fn a_dropped_server_takes_its_children_along() {
+    let (server, child) = shell_with_a_child();
+    let shell = server.pid();
+    assert!(becomes(child, 'S') && state(shell).is_some());
+    drop(server);
+    assert_eq!(state(shell), None);
+    assert!(ends(child), "{:?}", state(child));
+}
+
+#[test]
+fn the_children_of_a_server_that_ended_by_itself_end_with_its_drop() {
+    let (server, child) = shell_with_a_child();
+    server.terminate();
+    assert!(server.wait_for_exit(Duration::from_secs(10)));
+    assert!(becomes(child, 'S'));
+    drop(server);
+    assert!(ends(child), "{:?}", state(child));
+}
+
+#[test]
+fn the_children_of_a_frozen_server_stand_still_too() {
+    let (server, child) = shell_with_a_child();
+    server.freeze();
+    assert!(becomes(child, 'T'));
+    server.thaw();
+    assert!(becomes(child, 'S'));
+}
+
 fn web_client_gets_an_answer(port: u16) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;

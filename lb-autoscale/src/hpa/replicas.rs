@@ -69,6 +69,8 @@ pub fn propose(
         Reading::Failed(reason) => Err(MetricError::FetchFailed {
             reason: reason.clone(),
         }),
+        // As Kubernetes' client of external metrics has it: nothing is not zero.
+        Reading::Values(values) if values.is_empty() => Err(MetricError::NoSamples),
         Reading::Pods(samples) => fleet.per_pod(samples, resource, container, metric.target),
         Reading::Values(values) => {
             let total = values

@@ -111,23 +111,18 @@ fn metrics(spec: &Node<'_>, unknown: &mut Vec<String>) -> Read<Vec<Metric>> {
     let mut metrics: Vec<Metric> = Vec::new();
     for node in spec.items("metrics")? {
         let mut metric = metric(&Node::object(node.value, &node.path)?, unknown)?;
-        let twins = metrics
-            .iter()
-            .filter(|other| base(&other.id) == metric.id)
-            .count();
-        if twins > 0 {
-            metric.id = format!("{}#{}", metric.id, twins + 1);
-        }
+        let is_free = |id: &String| metrics.iter().all(|other| other.id != *id);
+        let numbered = (2..).map(|number| format!("{}#{number}", metric.id));
+        let id = std::iter::once(metric.id.clone())
+            .chain(numbered)
+            .find(is_free);
+        metric.id = id.unwrap_or_default();
         metrics.push(metric);
     }
     if metrics.is_empty() {
         metrics.push(Metric::resource("cpu").utilization(80));
     }
     Ok(metrics)
-}
-
-fn base(id: &str) -> &str {
-    id.split('#').next().unwrap_or(id)
 }
 
 fn metric(node: &Node<'_>, unknown: &mut Vec<String>) -> Read<Metric> {

@@ -80,11 +80,13 @@ fn month_of(at: UnixMillis) -> i64 {
 
 fn millis_left_in_month(now: UnixMillis) -> i64 {
     let month = month_of(now);
-    let midnight = now.millis().div_euclid(DAY_MILLIS) * DAY_MILLIS;
+    let since_midnight = now.millis().rem_euclid(DAY_MILLIS);
+    let midnight = now.millis().saturating_sub(since_midnight);
     let next = (1..=31)
-        .map(|days| midnight + days * DAY_MILLIS)
+        .map(|days| midnight.saturating_add(days * DAY_MILLIS))
         .find(|start| month_of(UnixMillis::from_millis(*start)) != month);
-    next.unwrap_or(midnight + DAY_MILLIS) - now.millis()
+    let next = next.unwrap_or_else(|| midnight.saturating_add(DAY_MILLIS));
+    next.saturating_sub(now.millis())
 }
 
 #[cfg(test)]

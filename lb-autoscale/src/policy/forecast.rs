@@ -141,7 +141,9 @@ impl Forecast {
         let slot = profile.slot?;
         let lead = self.lead_seconds.max(profile.start_seconds);
         let ahead = self.slot_at(now + Duration::from_secs(lead.into()));
-        let demand = (slot..=ahead)
+        // What nobody measured since is over all the same.
+        let from = slot.max(self.slot_at(now));
+        let demand = (from..=ahead)
             .filter_map(|at| self.predict(profile, model, at, at - slot + 1))
             .fold(0.0, f64::max);
         // `as` saturates.
@@ -157,6 +159,7 @@ impl Forecast {
     ) -> Option<Bound> {
         if let Some(Reading::Values(values)) =
             inputs.metrics.get(&self.metric).map(|seen| &seen.reading)
+            && !values.is_empty()
         {
             self.learn(
                 profile,

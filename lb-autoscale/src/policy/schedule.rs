@@ -1,7 +1,8 @@
-use std::str::FromStr;
 use std::time::Duration;
 
 use croner::Cron;
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -17,8 +18,8 @@ const LONGEST_SECONDS: u32 = 7 * 86_400;
 /// Bounds of their own at certain times.
 ///
 /// The cron expression is read on the zone's own clock, and the window lasts
-/// its duration from there. A start that daylight saving skips happens as soon
-/// as the clock has jumped over it; one that comes twice happens the first time.
+/// its duration from there. A start that daylight saving skips happens as much
+/// later as the clock jumps; one that comes twice happens the first time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Shows up in the trace.
@@ -83,7 +84,7 @@ impl Schedule {
                 "must be from 1 to 604800",
             ));
         }
-        Cron::from_str(&self.start)
+        five_fields(&self.start)
             .map_err(|error| SpecError::new(format!("{path}.start"), error.to_string()))?;
         TimeZone::get(&self.zone)
             .map_err(|error| SpecError::new(format!("{path}.zone"), error.to_string()))?;
@@ -112,7 +113,7 @@ impl Schedule {
 
     /// The last start at or before `now` that could still matter.
     fn latest_start(&self, now: UnixMillis) -> Option<UnixMillis> {
-        let cron = Cron::from_str(&self.start).ok()?;
+        let cron = five_fields(&self.start).ok()?;
         let zone = TimeZone::get(&self.zone).ok()?;
         // Cron runs on the zone's wall clock, pretended to be UTC: there every
         // wall time exists once. Two hours of slack cover any jump of the clock.
@@ -130,14 +131,22 @@ impl Schedule {
                 break;
             }
             let start = in_zone(next.datetime(), &zone)?;
-            if start > now {
-                break;
+            // Not the end: one that was skipped may happen after the one that follows it.
+            if start <= now {
+                latest = latest.max(Some(start));
             }
-            latest = Some(start);
             (at, inclusive) = (next, false);
         }
         latest
     }
+}
+
+/// With a sixth field, for seconds or years, the others would mean something else.
+fn five_fields(text: &str) -> Result<Cron, CronError> {
+    let parser = CronParser::builder()
+        .seconds(Seconds::Disallowed)
+        .year(Year::Disallowed);
+    parser.build().parse(text)
 }
 
 fn wall_clock(at: UnixMillis, zone: &TimeZone) -> Option<Zoned> {
@@ -213,6 +222,25 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_is_skipped_does_not_hide_the_one_that_follows_it() {
+        // 2026-10-04: on Lord Howe Island the clock jumps from 02:00 to 02:30, half past 15:00 UTC.
+        let quarter = Schedule::new("test", "15,40 2 * * *", Duration::from_secs(60))
+            .zone("Australia/Lord_Howe")
+            .floor(5);
+        assert!(quarter.is_open(at("2026-10-03T15:40:00Z")), "02:40");
+        assert!(quarter.is_open(at("2026-10-03T15:45:00Z")), "02:15, late");
+        assert!(!quarter.is_open(at("2026-10-03T15:43:00Z")));
+    }
+
+    #[test]
+    fn a_leap_day_comes_every_four_years_and_the_thirtieth_of_february_never() {
+        let leap = hour("0 0 29 2 *").zone("UTC");
+        assert!(leap.is_open(at("2028-02-29T00:59:59Z")));
+        assert!(!leap.is_open(at("2027-03-01T00:00:00Z")));
+        assert!(!hour("0 0 30 2 *").is_open(at("2027-03-02T00:00:00Z")));
+    }
+
+    #[test]
     fn a_window_over_midnight_is_one_window() {
         let night = Schedule::new("night", "0 22 * * *", Duration::from_secs(8 * 3_600));
         assert!(night.is_open(at("2026-01-02T05:59:59Z")));
@@ -221,10 +249,17 @@ mod tests {
 
     #[test]
     fn nonsense_names_its_field() {
-        assert_eq!(
-            hour("61 2 * * *").check("s").unwrap_err().field(),
-            "s.start"
-        );
+        for start in [
+            "61 2 * * *",
+            "* * * *",
+            "",
+            "*/10 0 2 * * *",
+            "0 2 * * * 2027",
+            "0 0 2 * * * 2027",
+        ] {
+            let refused = hour(start).check("s").unwrap_err();
+            assert_eq!(refused.field(), "s.start", "{start}");
+        }
         assert_eq!(
             hour("0 2 * * *")
                 .zone("Europe/Atlantis")

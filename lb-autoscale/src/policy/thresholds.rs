@@ -47,11 +47,11 @@ impl Level {
 
     fn read(&self, inputs: &Inputs) -> Option<f64> {
         let value = match &inputs.metrics.get(&self.metric)?.reading {
-            Reading::Values(values) => values.iter().map(|value| value.as_f64()).sum::<f64>(),
-            Reading::Pods(samples) if !samples.is_empty() => {
-                samples.iter().map(sample).sum::<f64>() / samples.len() as f64
+            Reading::Values(values) if !values.is_empty() => {
+                values.iter().map(|value| value.as_f64()).sum::<f64>()
             }
-            Reading::Pods(_) | Reading::Failed(_) => return None,
+            Reading::Pods(samples) => mean(samples.iter().filter_map(sample))?,
+            Reading::Values(_) | Reading::Failed(_) => return None,
         };
         let share = if self.per_instance {
             f64::from(inputs.current.max(1))
@@ -62,15 +62,21 @@ impl Level {
     }
 }
 
-fn sample(sample: &PodSample) -> f64 {
+/// `None` for a pod with a container that reported nothing.
+fn sample(sample: &PodSample) -> Option<f64> {
     match &sample.value {
-        SampleValue::Pod(value) => value.as_f64(),
+        SampleValue::Pod(value) => Some(value.as_f64()),
         SampleValue::Containers(values) => values
             .iter()
-            .filter_map(|(_, value)| *value)
-            .map(crate::Quantity::as_f64)
+            .map(|(_, value)| value.map(crate::Quantity::as_f64))
             .sum(),
     }
+}
+
+/// `None` of nothing.
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
 }
 
 /// What the thresholds ask for: everything, nothing, or the count as it is.

@@ -46,7 +46,7 @@ impl ScaleToZero {
             return Some(Bound::floor("wake", 1, "SomebodyWaits"));
         }
         let demand = match inputs.metrics.get(&self.metric).map(|seen| &seen.reading) {
-            Some(Reading::Values(values)) => values
+            Some(Reading::Values(values)) if !values.is_empty() => values
                 .iter()
                 .fold(Quantity::default(), |sum, value| sum.saturating_add(*value)),
             // Unknown demand neither wakes nor puts to sleep.

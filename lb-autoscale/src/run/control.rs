@@ -123,7 +123,8 @@ impl Control {
             manual.author.clone(),
             format!("{:?}: {}", manual.kind, manual.reason),
         );
-        self.lock().orders.push(Order::Set(manual.checked(now)?));
+        let checked = manual.checked(now)?;
+        self.lock().order = Some(Order::Set(checked));
         self.note(&author, format!("override {order}"));
         self.poke.notify_one();
         Ok(())
@@ -134,7 +135,7 @@ impl Control {
     pub fn clear_override(&self, author: &str) -> Option<Override> {
         let ended = {
             let mut core = self.lock();
-            core.orders.push(Order::Clear);
+            core.order = Some(Order::Clear);
             core.state.current_override().cloned()
         };
         self.note(author, "ended the override".into());

@@ -21,8 +21,8 @@ pub(super) struct Core {
     pub(super) failures_in_a_row: u32,
     pub(super) wake: bool,
     pub(super) audit: VecDeque<Audit>,
-    /// Overrides given since the last turn; a turn works on a copy of the state.
-    pub(super) orders: Vec<Order>,
+    /// The latest word about overrides since the last turn; a turn works on a copy of the state.
+    pub(super) order: Option<Order>,
 }
 
 /// What was ordered since the last turn.
@@ -44,17 +44,16 @@ impl Core {
             failures_in_a_row: 0,
             wake: false,
             audit: VecDeque::new(),
-            orders: Vec::new(),
+            order: None,
         }
     }
 
-    /// Carries out what was ordered since the last turn, in order.
+    /// Carries out what was ordered last since the last turn.
     pub(super) fn obey(&mut self) {
-        for order in std::mem::take(&mut self.orders) {
-            match order {
-                Order::Set(manual) => self.state.force_override(manual),
-                Order::Clear => drop(self.state.clear_override()),
-            }
+        match self.order.take() {
+            Some(Order::Set(manual)) => self.state.force_override(manual),
+            Some(Order::Clear) => drop(self.state.clear_override()),
+            None => {}
         }
     }
 

@@ -56,8 +56,9 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
         if decision.changes() {
             tracing::info!(spec = spec.name(), "{}", decision.why());
             if let Err(error) = within(self.deadline, self.actuator.apply(&decision)).await {
-                // The change did not happen, so no rate limit and no cooldown may count it.
+                // The change did not happen, so no rate limit and no cooldown may count it, and whoever waits still does.
                 state.undo_change(&record.state);
+                self.control.lock().wake |= wake;
                 decision.conditions.able_to_scale =
                     Condition::new(false, Reason::FailedUpdateScale);
                 self.failed(&spec, &error, Reason::FailedUpdateScale);

@@ -69,6 +69,7 @@ pub(crate) use self::session::{Asked, NoLease, Session};
 pub use self::token::Binding;
 use self::token::KeyRing;
 use crate::client::TrustedProxies;
+use crate::clock::bounded;
 use crate::endpoint::Endpoint;
 use crate::error::ConfigError;
 use crate::pool::{Picked, Pool, PoolBuilder};
@@ -243,7 +244,7 @@ impl Affinity {
     /// earlier, with its session.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
+        self.lifetime = bounded(lifetime);
         self
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 
 use super::{Affinity, Binding, OnDown, Source};
+use crate::clock::bounded;
 use crate::endpoint::{Cause, Endpoint, EndpointId};
 use crate::error::PickError;
 use crate::pick::PickCx;
@@ -104,13 +105,27 @@ impl Session {
                 Ok(lease) => return Ok(lease),
                 Err(error) => match affinity.when_down() {
                     OnDown::Fail => return Err(NoLease::Down),
-                    OnDown::Wait(longest) => return Err(NoLease::Wait(longest)),
+                    OnDown::Wait(longest) => return Err(NoLease::Wait(bounded(longest))),
                     OnDown::Rebind => self.issue |= !is_away_for_now(pool, &binding.id, error),
                 },
             }
         }
         let cx = self.key.map_or(*cx, |key| cx.hash(key));
         pool.pick(&cx).map_err(NoLease::Nobody)
+    }
+
+    /// The same. A policy of the user's that panics costs this request only, and not
+    /// whatever else the client's connection carries.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn pick_guarded(
+        &mut self,
+        affinity: Option<&Affinity>,
+        pool: &Pool,
+        cx: &PickCx<'_>,
+    ) -> Result<Lease, NoLease> {
+        let mut picked = Err(NoLease::Panicked);
+        crate::observe::guarded("policy", || picked = self.pick(affinity, pool, cx));
+        picked
     }
 
     /// Binds the client to `endpoint`, which answered, if there is something new:

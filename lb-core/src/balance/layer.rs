@@ -16,13 +16,13 @@ use tower_service::Service;
 
 use super::observe::Metrics;
 use super::{BalanceBody, BalanceError};
-use crate::affinity::{Asked, Session};
+use crate::affinity::{Asked, NoLease, Session};
 use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::explain::Explanation;
 use crate::pick::PickCx;
 use crate::pool::{Lease, Pool};
-use crate::proxy::{ProxyBody, ResponseFuture, ReverseProxy};
+use crate::proxy::{ProxyBody, ProxyError, ResponseFuture, ReverseProxy};
 use crate::retry::record_answer;
 
 /// Says that another instance has balanced this request already: it is answered
@@ -141,6 +141,9 @@ where
             Choice::Elsewhere(choice, peer) => State::Remote {
                 answer: shared.forward(request, peer, choice),
             },
+            Choice::Nobody(why) => State::Remote {
+                answer: shared.proxy.refuse(why, request.method().clone()),
+            },
         };
         BalancedFuture { shared, state }
     }
@@ -150,6 +153,7 @@ where
 enum Choice {
     Here(Given),
     Elsewhere((Session, Option<Lease>), Option<IpAddr>),
+    Nobody(ProxyError),
 }
 
 impl Shared {
@@ -167,14 +171,17 @@ impl Shared {
                 explanation: None,
             });
         }
-        let peer = self.proxy.peer_of(request.extensions());
+        let peer = match self.proxy.find_peer(request.extensions()) {
+            Ok(peer) => peer,
+            Err(why) => return Choice::Nobody(why),
+        };
         let asked = Asked {
             uri: request.uri(),
             headers: request.headers(),
             peer,
         };
         let mut session = Session::read(pool.affinity(), &asked, clock::unix_seconds);
-        match session.pick(pool.affinity(), pool, &cx) {
+        match session.pick_guarded(pool.affinity(), pool, &cx) {
             Ok(lease) if self.local.as_ref() == Some(lease.endpoint().id()) => {
                 Choice::Here(Given {
                     session: Some(session),
@@ -183,6 +190,7 @@ impl Shared {
                 })
             }
             Ok(lease) => Choice::Elsewhere((session, Some(lease)), peer),
+            Err(NoLease::Panicked) => Choice::Nobody(ProxyError::Internal),
             // The proxy finds nobody either, and says or waits as it should.
             Err(_) => Choice::Elsewhere((session, None), peer),
         }

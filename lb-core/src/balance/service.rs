@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::observe::Metrics;
 use super::services::{Kept, Make, Services};
 use crate::affinity::Affinity;
+use crate::clock;
 use crate::endpoint::{Endpoint, EndpointId, EndpointSpec};
 use crate::error::ConfigError;
 use crate::pool::Pool;
@@ -80,7 +81,7 @@ impl<S: Clone + Send + Sync + 'static> Balance<S> {
     /// tried. Default: 1 s.
     #[must_use]
     pub fn ready_within(self, longest: Duration) -> Self {
-        self.with(|shared| shared.ready_within = longest)
+        self.with(|shared| shared.ready_within = clock::bounded(longest))
     }
 
     /// Endpoints that are tried for one request, the first included. Default: 3;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::bounded;
 use crate::error::ConfigError;
 
 /// A circuit breaker under construction; see the [module](super).
@@ -35,14 +36,14 @@ impl CircuitBreaker {
     /// How long a circuit is open the first time, ± 10 %. Default: 5 s.
     #[must_use]
     pub fn open_for(mut self, time: Duration) -> Self {
-        self.open_for = time;
+        self.open_for = bounded(time);
         self
     }
 
     /// How long it is open at most, however many trials failed. Default: 60 s.
     #[must_use]
     pub fn longest(mut self, time: Duration) -> Self {
-        self.longest = time;
+        self.longest = bounded(time);
         self
     }
 

@@ -221,6 +221,16 @@ mod tests {
         assert!(absurd.trial(now + 60 * SECOND).is_some());
     }
 
+    #[test]
+    fn a_circuit_may_stay_open_for_ever() {
+        let never = CircuitBreaker::default()
+            .open_for(Duration::MAX)
+            .longest(Duration::MAX);
+        let now = crate::clock::now();
+        let open = (0..5).fold(Circuit::default(), |it, _| it.after(true, &never, now, 1.0));
+        assert!(open.trial(now + 86_400 * SECOND).is_none());
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Answer(bool),

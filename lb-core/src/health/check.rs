@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::probe::Probe;
 use super::prober::HealthChecks;
 use super::state::Thresholds;
+use crate::clock::bounded;
 use crate::error::ConfigError;
 use crate::pool::Pool;
 
@@ -34,14 +35,14 @@ impl HealthCheck {
     /// Pause between two probes of one endpoint, ± 10 %. Default: 30 s.
     #[must_use]
     pub fn every(mut self, every: Duration) -> Self {
-        self.every = every;
+        self.every = bounded(every);
         self
     }
 
     /// Time for one answer. Default: 5 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = bounded(timeout);
         self
     }
 

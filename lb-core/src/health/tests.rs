@@ -241,3 +241,13 @@ async fn a_tcp_probe_believes_whoever_accepts() {
         Err(ProbeError::Io(_))
     ));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_may_be_asked_once_and_never_again() {
+    let (well, asked) = (Arc::new(AtomicBool::new(false)), Arc::default());
+    let check = HealthCheck::new(switch(&well, &asked)).fall(1);
+    let pool = pool_of(&["a"], check.every(Duration::MAX).timeout(Duration::MAX));
+    pass(5 * SECOND).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert!(is_unhealthy(&pool, "a"));
+}

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::quantile::Latencies;
+use crate::clock::bounded;
 use crate::error::ConfigError;
 
 /// When a request is hedged; see the [module](self). Clones learn together.
@@ -51,7 +52,7 @@ impl Hedge {
     #[must_use]
     pub fn after(delay: Duration) -> Self {
         Self {
-            delay: Delay::Fixed(delay),
+            delay: Delay::Fixed(bounded(delay)),
             least: Duration::ZERO,
         }
     }
@@ -69,7 +70,7 @@ impl Hedge {
     /// Never earlier than this. Default: 5 ms under a quantile, zero else.
     #[must_use]
     pub fn at_least(mut self, delay: Duration) -> Self {
-        self.least = delay;
+        self.least = bounded(delay);
         self
     }
 

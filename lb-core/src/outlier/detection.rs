@@ -6,6 +6,7 @@ use super::detector::OutlierDetector;
 use super::latency::{Latency, Slowness};
 use super::state::Reason;
 use super::success_rate::{Deviation, SuccessRate};
+use crate::clock::bounded;
 use crate::error::ConfigError;
 use crate::pool::Pool;
 
@@ -57,21 +58,21 @@ impl OutlierDetection {
     /// the fleet. Default: 10 s.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = bounded(interval);
         self
     }
 
     /// How long the first ejection lasts; the n-th lasts n times as long. Default: 30 s.
     #[must_use]
     pub fn base_time(mut self, time: Duration) -> Self {
-        self.base_time = time;
+        self.base_time = bounded(time);
         self
     }
 
     /// How long any ejection lasts at most. Default: 300 s.
     #[must_use]
     pub fn longest_time(mut self, time: Duration) -> Self {
-        self.longest_time = time;
+        self.longest_time = bounded(time);
         self
     }
 

@@ -192,6 +192,18 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_may_stay_out_for_ever() {
+        let config = OutlierDetection::default()
+            .interval(Duration::MAX)
+            .base_time(Duration::MAX)
+            .longest_time(Duration::MAX);
+        let now = crate::clock::now();
+        let mut record = Record::new(config.interval, now);
+        record.eject(Reason::FailureShare, &config, now);
+        assert!(!record.pass(&config, now + 86_400 * SECOND));
+    }
+
+    #[test]
     fn each_healthy_interval_forgives_one_ejection() {
         let config = OutlierDetection::default();
         let mut now = crate::clock::now();

@@ -127,7 +127,7 @@ impl PoolBuilder {
     /// A new or recovered endpoint grows from a tenth to all of its share
     /// within this time, under every policy. Default: zero, at once.
     pub fn slow_start(mut self, within: Duration) -> Self {
-        self.rules.slow_start = within;
+        self.rules.slow_start = clock::bounded(within);
         self
     }
 
@@ -153,7 +153,7 @@ impl PoolBuilder {
 
     /// How fast response times are forgotten (to 37 %). Default: 10 s.
     pub fn latency_decay(mut self, decay: Duration) -> Self {
-        self.latency_decay = decay;
+        self.latency_decay = clock::bounded(decay);
         self
     }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     breaker::{CircuitBreaker, UpstreamLimits},
+    clock,
     error::ConfigError,
     health::HealthCheck,
     outlier::OutlierDetection,
@@ -103,7 +104,7 @@ impl Pool {
     /// on, see [`PoolBuilder::slow_start`](super::PoolBuilder::slow_start).
     pub fn set_slow_start(&self, within: Duration) {
         let mut change = self.shared.change();
-        change.rules.slow_start = within;
+        change.rules.slow_start = clock::bounded(within);
         self.shared.rebuild(&mut change);
     }
 }

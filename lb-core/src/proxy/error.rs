@@ -50,6 +50,16 @@ pub enum ProxyError {
     /// The client stopped sending its body.
     #[error("the request body did not arrive in time")]
     BodyTimeout,
+    /// More than one `Max-Forwards` of an `OPTIONS`, or one that is no number.
+    #[error("exactly one valid number of hops is required")]
+    InvalidMaxForwards,
+    /// An `OPTIONS` that may go no further, which is no fault: 200, and the methods that are
+    /// proxied.
+    #[error("the request may go no further")]
+    LastHop,
+    /// The request has been here before: it bears the name of [`Via`](super::Via).
+    #[error("the request goes in a circle")]
+    LoopDetected,
     /// No endpoint is available.
     #[error("no endpoint is available")]
     NoEndpoint,
@@ -98,7 +108,10 @@ impl ProxyError {
             | Self::AmbiguousPath
             | Self::AmbiguousFraming
             | Self::InvalidUpgrade
+            | Self::InvalidMaxForwards
             | Self::InvalidBody => StatusCode::BAD_REQUEST,
+            Self::LastHop => StatusCode::OK,
+            Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -135,6 +148,9 @@ impl ProxyError {
             Self::BodyTooLarge => "body_too_large",
             Self::InvalidBody => "invalid_body",
             Self::BodyTimeout => "body_timeout",
+            Self::InvalidMaxForwards => "invalid_max_forwards",
+            Self::LastHop => "last_hop",
+            Self::LoopDetected => "loop_detected",
             Self::NoEndpoint => "no_endpoint",
             Self::SessionEndpointDown => "session_endpoint_down",
             Self::Overloaded => "overloaded",
@@ -154,13 +170,19 @@ impl ProxyError {
     #[must_use]
     pub const fn is_client_fault(self) -> bool {
         // 501 is the answer to a transfer coding that only the client chose.
-        matches!(self, Self::UnsupportedTransferCoding) || self.status().as_u16() < 500
+        matches!(self, Self::UnsupportedTransferCoding)
+            || matches!(self.status().as_u16(), 400..500)
     }
 
     /// The whole answer. `HEAD` gets the same fields without the body.
     pub(crate) fn response(self, method: &Method) -> http::Response<bytes::Bytes> {
-        let text = format!(r#"{{"error":"{}","message":"{self}"}}"#, self.code());
+        let text = match self {
+            Self::LastHop => String::new(),
+            _ => format!(r#"{{"error":"{}","message":"{self}"}}"#, self.code()),
+        };
         let length = HeaderValue::from(text.len());
+        let json = HeaderValue::from_static("application/json");
+        let typed = (!text.is_empty()).then_some(json);
         let body = if *method == Method::HEAD {
             String::new()
         } else {
@@ -169,14 +191,11 @@ impl ProxyError {
         let mut response = http::Response::new(body.into());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        headers.extend(typed.map(|json| (header::CONTENT_TYPE, json)));
         headers.insert(header::CONTENT_LENGTH, length);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::MethodNotAllowed => {
+            Self::MethodNotAllowed | Self::LastHop => {
                 let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
@@ -234,6 +253,16 @@ mod tests {
         let expected = r#"{"error":"unreachable","message":"the endpoint could not be reached"}"#;
         assert_eq!(response.body(), expected);
         assert_eq!(response.extensions().get(), Some(&ProxyError::Unreachable));
+    }
+
+    #[test]
+    fn the_last_hop_tells_what_may_be_asked_for_and_blames_nobody() {
+        let response = ProxyError::LastHop.response(&Method::OPTIONS);
+        assert!(response.body().is_empty());
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "0");
+        assert!(!response.headers().contains_key(header::CONTENT_TYPE));
+        assert!(response.headers().contains_key(header::ALLOW));
+        assert!(!ProxyError::LastHop.is_client_fault());
     }
 
     #[test]

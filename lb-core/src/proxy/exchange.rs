@@ -20,7 +20,7 @@ use super::route::{RouteIndex, RoutePolicy};
 use super::rules::head::{Client, write_head};
 use super::rules::request::{BodyHint, Plan, plan};
 use super::rules::response::Answer;
-use super::rules::{host, path};
+use super::rules::{hops, host, path};
 use super::service::Inner;
 use super::timeouts::Timeouts;
 use super::total::{Total, take_deadline};
@@ -31,7 +31,6 @@ use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::error::PickError;
 use crate::explain::Explanation;
-use crate::observe;
 use crate::pick::PickCx;
 use crate::pool::Lease;
 use crate::retry::record_answer;
@@ -86,6 +85,10 @@ where
         let plan = plan(&head, hint, extended, &policy.limits)?;
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
+        }
+        hops::count(&mut head)?;
+        if let Some(via) = &config.via {
+            via.sign(&mut head)?;
         }
         let handover = prepare(&mut head, &plan, extended)?;
         let client = Client {
@@ -230,16 +233,11 @@ where
         }
     }
 
-    /// A policy of the user's that panics costs this request only, and not whatever else
-    /// the client's connection carries.
     pub(super) fn pick(&mut self, now: Instant) -> Result<Lease, NoLease> {
         let cx = PickCx::new(now, fastrand::u64(..)).tried(&self.tried);
-        let affinity = self.inner.affinity();
-        let mut picked = Err(NoLease::Panicked);
-        observe::guarded("policy", || {
-            picked = self.session.pick(affinity, &self.inner.pool, &cx);
-        });
-        picked
+        let inner = &self.inner;
+        self.session
+            .pick_guarded(inner.affinity(), &inner.pool, &cx)
     }
 
     /// Starts the attempt there; `false` if the endpoint is full, which is nobody's

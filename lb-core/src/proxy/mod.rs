@@ -104,6 +104,7 @@ pub use future::ResponseFuture;
 pub use limits::Limits;
 pub use route::RoutePolicy;
 pub use rules::path::is_normal_path;
+pub use rules::via::Via;
 pub use serve::{GatewayServer, ServeOptions, serve_gateway};
 pub use service::ReverseProxy;
 pub use timeouts::Timeouts;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use http::{Extensions, HeaderMap, Request, Response, request};
+use http::{Extensions, HeaderMap, Method, Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -22,7 +22,7 @@ use super::tls;
 use super::tunnel::Tunnels;
 use super::upstream::connection::Connection;
 use super::upstream::idle::{IdleConnections, is_welcome};
-use super::{Limits, ProxyBody, ProxyError, Timeouts};
+use super::{Limits, ProxyBody, ProxyError, Timeouts, Via};
 use crate::affinity::Affinity;
 use crate::client::{PeerAddr, TrustedProxies};
 use crate::clock;
@@ -73,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) tls_connector: Option<tls::Connector>,
     pub(crate) explain_key: Option<Arc<str>>,
     pub(crate) deadline: Option<DeadlineHeader>,
+    pub(crate) via: Option<Via>,
     peer: Option<fn(&Extensions) -> Option<SocketAddr>>,
 }
 
@@ -90,6 +91,7 @@ impl ReverseProxy {
             tls_connector: None,
             explain_key: None,
             deadline: None,
+            via: None,
             peer: None,
         };
         let idle = Arc::new(IdleConnections::new(Self::IDLE_PER_ENDPOINT));
@@ -126,6 +128,14 @@ impl ReverseProxy {
     #[must_use]
     pub fn trust(self, proxies: TrustedProxies) -> Self {
         self.with(|config| config.trusted = proxies)
+    }
+
+    /// Signs requests in `Via`, and answers 508 to those that bear this name already. Default:
+    /// none is signed; endpoints may treat signed requests otherwise (nginx does not compress
+    /// for them).
+    #[must_use]
+    pub fn via(self, via: Via) -> Self {
+        self.with(|config| config.via = Some(via))
     }
 
     /// Endpoints that one request may be tried on, the first included. Only
@@ -318,13 +328,18 @@ impl ReverseProxy {
         }
     }
 
-    /// The address of the client's connection, where it is known.
-    pub(crate) fn peer_of(&self, extensions: &Extensions) -> Option<IpAddr> {
-        self.find_peer(extensions).ok().flatten()
+    /// The answer to a request that is not forwarded.
+    pub(crate) fn refuse<B>(&self, why: ProxyError, method: Method) -> ResponseFuture<B>
+    where
+        B: Body<Data: Send> + Send + Unpin + 'static,
+    {
+        self.inner().metrics.refused(why);
+        ResponseFuture::refused(why, method)
     }
 
-    /// The same, unless the application's way to find it panics.
-    fn find_peer(&self, extensions: &Extensions) -> Result<Option<IpAddr>, ProxyError> {
+    /// The address of the client's connection, where it is known; an error if the
+    /// application's way to find it panics.
+    pub(crate) fn find_peer(&self, extensions: &Extensions) -> Result<Option<IpAddr>, ProxyError> {
         let Some(find) = self.inner().config.peer else {
             let peer = extensions.get::<PeerAddr>();
             return Ok(peer.map(|peer| peer.0.ip()));
@@ -416,10 +431,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.find_peer(request.extensions()) {
             Ok(peer) => self.forward(request, peer),
-            Err(refusal) => {
-                self.inner().metrics.refused(refusal);
-                ResponseFuture::refused(refusal, request.method().clone())
-            }
+            Err(refusal) => self.refuse(refusal, request.method().clone()),
         }
     }
 }

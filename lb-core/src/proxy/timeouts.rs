@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::bounded;
+
 /// How long the phases of a request may last. Each is measured from the last
 /// progress, so that a large transfer may take as long as it needs.
 ///
@@ -43,7 +45,7 @@ impl Timeouts {
     /// Default: 3 s.
     #[must_use]
     pub fn connect(mut self, limit: Duration) -> Self {
-        self.connect = limit;
+        self.connect = bounded(limit);
         self
     }
 
@@ -52,7 +54,7 @@ impl Timeouts {
     /// Default: 60 s.
     #[must_use]
     pub fn response(mut self, limit: Duration) -> Self {
-        self.response = limit;
+        self.response = bounded(limit);
         self
     }
 
@@ -61,7 +63,7 @@ impl Timeouts {
     /// those of the phases.
     #[must_use]
     pub fn per_attempt(mut self, limit: Duration) -> Self {
-        self.per_attempt = Some(limit);
+        self.per_attempt = Some(bounded(limit));
         self
     }
 
@@ -71,7 +73,7 @@ impl Timeouts {
     /// limit.
     #[must_use]
     pub fn total(mut self, limit: Duration) -> Self {
-        self.total = Some(limit);
+        self.total = Some(bounded(limit));
         self
     }
 
@@ -79,7 +81,7 @@ impl Timeouts {
     /// 408. An endpoint that stops: the answer is aborted. Default: 60 s.
     #[must_use]
     pub fn body(mut self, limit: Duration) -> Self {
-        self.body = limit;
+        self.body = bounded(limit);
         self
     }
 
@@ -87,14 +89,14 @@ impl Timeouts {
     /// word before its body is asked for anyway. Default: 1 s.
     #[must_use]
     pub fn expect(mut self, limit: Duration) -> Self {
-        self.expect = limit;
+        self.expect = bounded(limit);
         self
     }
 
     /// A tunnel with no byte in either direction ends. Default: 1 hour.
     #[must_use]
     pub fn tunnel(mut self, limit: Duration) -> Self {
-        self.tunnel = limit;
+        self.tunnel = bounded(limit);
         self
     }
 
@@ -103,7 +105,28 @@ impl Timeouts {
     /// because common application servers close after 5 s.
     #[must_use]
     pub fn idle(mut self, limit: Duration) -> Self {
-        self.idle = limit;
+        self.idle = bounded(limit);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::now;
+
+    #[test]
+    fn the_longest_time_of_all_is_no_limit_and_no_panic() {
+        let never = Duration::MAX;
+        let timeouts = Timeouts::default().connect(never).response(never);
+        let timeouts = timeouts.per_attempt(never).total(never).body(never);
+        let timeouts = timeouts.expect(never).tunnel(never).idle(never);
+        let phases = [timeouts.connect, timeouts.response, timeouts.body];
+        let others = [timeouts.expect, timeouts.tunnel, timeouts.idle];
+        let wholes = [timeouts.per_attempt, timeouts.total];
+        let all = phases.into_iter().chain(others);
+        for limit in all.chain(wholes.into_iter().flatten()) {
+            assert!(now() + limit > now() + Duration::from_secs(1 << 31));
+        }
     }
 }

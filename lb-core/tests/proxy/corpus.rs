@@ -7,7 +7,7 @@
 /// What must happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// One of these statuses, and not a byte reaches the origin.
+    /// One of these statuses, said by the gateway: not a byte reaches the origin.
     Refused(&'static [u16]),
     /// 200, and so many requests reach the origin.
     Forwarded(usize),
@@ -54,6 +54,7 @@ pub(crate) fn cases() -> Vec<Case> {
         expectations(),
         hosts(),
         targets(),
+        hops(),
         sizes(),
     ]
     .into_iter()
@@ -328,6 +329,36 @@ fn targets() -> Vec<Case> {
             ONE,
         ),
         case("lower-case method", line("get / HTTP/1.1"), ONE),
+    ]
+}
+
+/// Only `OPTIONS` is counted; the gateway itself answers one that may go no further.
+fn hops() -> Vec<Case> {
+    let options = |fields: &str| format!("OPTIONS /o HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+    let last = Expect::Refused(&[200]);
+    let far = &"9".repeat(40);
+    vec![
+        case("no hop left", options("Max-Forwards: 0\r\n"), last),
+        case(
+            "no hop left, and no host",
+            "OPTIONS * HTTP/1.1\r\nMax-Forwards: 0\r\n\r\n",
+            BAD,
+        ),
+        case("one hop left", options("Max-Forwards: 1\r\n"), ONE),
+        case(
+            "more hops than anybody counts",
+            options(&format!("Max-Forwards: {far}\r\n")),
+            ONE,
+        ),
+        case("less than no hops", options("Max-Forwards: -1\r\n"), BAD),
+        case("a list of hops", options("Max-Forwards: 1, 0\r\n"), BAD),
+        case(
+            "hops said twice",
+            options("Max-Forwards: 1\r\nMax-Forwards: 0\r\n"),
+            BAD,
+        ),
+        case("hops that nobody said", options("Max-Forwards:\r\n"), BAD),
+        case("no hop left to a GET", get("Max-Forwards: 0\r\n"), ONE),
     ]
 }
 

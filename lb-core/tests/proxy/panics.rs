@@ -2,14 +2,21 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
+use lb_core::balance::BalanceLayer;
+use lb_core::candidates::Candidates;
+use lb_core::pick::Picker;
+use lb_core::policy::{Policy, PolicyConfig};
+use lb_core::{PickCx, Pool};
 use tokio::sync::oneshot;
-use tower::ServiceExt as _;
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::support::*;
 
@@ -106,4 +113,69 @@ async fn a_way_to_find_the_client_that_panics_costs_its_request() {
     }
     assert_eq!(origin.seen().len(), 1);
     assert_eq!(pool.endpoints()[0].stats().in_flight(), 0);
+}
+
+/// Panics while it is angry; takes anybody otherwise.
+#[derive(Clone, Debug, Default)]
+struct Moody(Arc<AtomicBool>);
+
+impl Policy for Moody {
+    fn name(&self) -> &'static str {
+        "moody"
+    }
+
+    fn build(&self, _: &Candidates, _: u64) -> Arc<dyn Picker> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Picker for Moody {
+    fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+        assert!(!self.0.load(Ordering::SeqCst), "in a bad mood");
+        candidates.any(cx)
+    }
+}
+
+/// What a layer around the only endpoint of this pool answers, as a status and a text.
+async fn layered(pool: &Pool, find_angry: bool) -> (StatusCode, Bytes) {
+    let here = service_fn(|_: Request<Full<Bytes>>| {
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::from("here"))))
+    });
+    let proxy = pool.reverse_proxy().peer(|extensions| {
+        assert!(extensions.get::<Angry>().is_none(), "in a bad mood");
+        None
+    });
+    let only = pool.endpoints()[0].id().clone();
+    let layer = BalanceLayer::with_proxy(proxy).local(only);
+    let mut request = put(Full::new(Bytes::from("abc")));
+    if find_angry {
+        request.extensions_mut().insert(Angry);
+    }
+    let answer = layer.layer(here).oneshot(request).await.unwrap();
+    let status = answer.status();
+    (
+        status,
+        answer.into_body().collect().await.unwrap().to_bytes(),
+    )
+}
+
+#[tokio::test]
+async fn in_a_balanced_router_a_panicking_policy_and_a_panicking_peer_cost_their_request_too() {
+    let mood = Moody::default();
+    let pool = Pool::builder("instances")
+        .endpoints(["http://127.0.0.1:1"])
+        .policy(PolicyConfig::Custom(Arc::new(mood.clone())))
+        .build()
+        .unwrap();
+    for (angry, find_angry) in [(true, false), (false, false), (false, true), (false, false)] {
+        mood.0.store(angry, Ordering::SeqCst);
+        let (status, text) = layered(&pool, find_angry).await;
+        if angry || find_angry {
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert!(text.starts_with(br#"{"error":"internal""#), "{text:?}");
+        } else {
+            assert_eq!((status, &text[..]), (StatusCode::OK, &b"here"[..]));
+        }
+        assert_eq!(pool.endpoints()[0].stats().in_flight(), 0);
+    }
 }

@@ -42,10 +42,20 @@ pub struct Check {
 }
 
 /// Answers of one kind in a row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Streak {
     good: u32,
     bad: u32,
+}
+
+impl Default for Streak {
+    /// As if there had been enough of both: the first answer decides, as in Consul.
+    fn default() -> Self {
+        Self {
+            good: u32::MAX,
+            bad: u32::MAX,
+        }
+    }
 }
 
 // === impl CheckStatus ===
@@ -124,24 +134,31 @@ impl Check {
 
     /// The status that this answer leads to, counting answers in a row where the definition asks for it.
     pub(super) fn weigh(&mut self, answer: CheckStatus) -> CheckStatus {
-        if answer == CheckStatus::Critical {
-            self.streak = Streak {
-                good: 0,
-                bad: self.streak.bad.saturating_add(1),
+        let Streak { good, bad } = self.streak;
+        let CheckDefinition {
+            success_before_passing,
+            failures_before_critical,
+            failures_before_warning,
+            ..
+        } = self.definition;
+        if answer != CheckStatus::Critical {
+            let good = good.saturating_add(1);
+            self.streak = Streak { good, bad: 0 };
+            return if good >= success_before_passing {
+                answer
+            } else {
+                self.status
             };
-            if self.streak.bad <= self.definition.failures_before_critical {
-                return self.status;
-            }
-        } else {
-            self.streak = Streak {
-                good: self.streak.good.saturating_add(1),
-                bad: 0,
-            };
-            if self.streak.good <= self.definition.success_before_passing {
-                return self.status;
-            }
         }
-        answer
+        let bad = bad.saturating_add(1);
+        self.streak = Streak { good: 0, bad };
+        if bad >= failures_before_critical {
+            CheckStatus::Critical
+        } else if failures_before_warning > 0 && bad >= failures_before_warning {
+            CheckStatus::Warning
+        } else {
+            self.status
+        }
     }
 
     /// When its service is to be removed, if it stays as it is.

@@ -117,10 +117,13 @@ pub struct CheckDefinition {
     pub status: Option<CheckStatus>,
     /// Remove the service after it was critical for this long.
     pub deregister_after: Option<Duration>,
-    /// Good answers in a row before it passes. Default: 0, the first one counts.
+    /// Good answers in a row that make it pass; the very first answer counts by itself. Default: 0, as 1.
     pub success_before_passing: u32,
-    /// Bad answers in a row before it is critical. Default: 0, the first one counts.
+    /// Bad answers in a row that make it critical; the very first answer counts by itself. Default: 0, as 1.
     pub failures_before_critical: u32,
+    /// Bad answers in a row that make it warn. Default: 0, none do.
+    #[serde(default)]
+    pub failures_before_warning: u32,
 }
 
 // === impl Weights ===
@@ -194,6 +197,7 @@ impl CheckDefinition {
             deregister_after: None,
             success_before_passing: 0,
             failures_before_critical: 0,
+            failures_before_warning: 0,
         }
     }
 

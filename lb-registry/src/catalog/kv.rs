@@ -54,7 +54,7 @@ impl Catalog {
             .map(|(key, entry)| (key.as_str(), entry))
     }
 
-    /// Writes a value; `false` if the condition does not hold.
+    /// Writes a value; `false` if the condition does not hold. What changes nothing moves no index.
     ///
     /// # Errors
     ///
@@ -88,6 +88,13 @@ impl Catalog {
                 entry.session = None;
             }
         }
+        let is_same = |old: &Entry| {
+            let lock = |one: &Entry| (one.lock_index, one.session.clone());
+            (&old.value, old.flags) == (&value, flags) && lock(old) == lock(&entry)
+        };
+        if old.is_some_and(is_same) {
+            return Ok(true);
+        }
         let index = self.next_index();
         self.indexes.keys = index;
         if entry.create_index == 0 {
@@ -102,10 +109,11 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Removes a key; `false` only if `if_index` is given and is not its modify index.
+    /// Removes a key; `false` only if `if_index` is given and is not its modify index. A key that is not there is gone.
     pub fn delete_key(&mut self, key: &str, if_index: Option<u64>) -> bool {
         let found = self.keys.get(key).map(|entry| entry.modify_index);
-        if if_index.is_some_and(|index| found != Some(index)) {
+        let unexpected = |index| found.is_some_and(|found| found != index);
+        if if_index.is_some_and(unexpected) {
             return false;
         }
         self.remove_key(key);

@@ -278,3 +278,77 @@ proptest! {
         prop_assert!(restored.indexes().last() >= catalog.indexes().last());
     }
 }
+
+/// The states that a check goes through with these thresholds.
+fn states(passing: u32, warning: u32, critical: u32, answers: &str) -> String {
+    let now = crate::clock::now();
+    let kind = CheckKind::Tcp {
+        address: "10.0.0.1:80".into(),
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+    };
+    let mut definition = CheckDefinition::new(kind).status(CheckStatus::Warning);
+    definition.success_before_passing = passing;
+    definition.failures_before_warning = warning;
+    definition.failures_before_critical = critical;
+    let mut catalog = Catalog::default();
+    put(&mut catalog, "a", "a1", vec![definition], now);
+    let step = |(second, answer): (u64, char)| {
+        let now = now + Duration::from_secs(second);
+        let probe = catalog.tick(now).probes.pop().expect("one is due");
+        let status = match answer {
+            '+' => CheckStatus::Passing,
+            _ => CheckStatus::Critical,
+        };
+        let output = String::new();
+        catalog.probed(&probe, &Outcome { status, output }, now);
+        let word = catalog
+            .check("service:a1")
+            .map(|check| check.status.as_str());
+        word.and_then(|word| word.chars().next())
+    };
+    (1..).zip(answers.chars()).filter_map(step).collect()
+}
+
+#[test]
+fn so_many_answers_in_a_row_change_a_state_and_the_first_one_decides_by_itself() {
+    assert_eq!(states(0, 0, 0, "+-+-"), "pcpc");
+    assert_eq!(states(2, 0, 3, "+--+---+++"), "ppppppccpp");
+    assert_eq!(states(2, 0, 3, "-++"), "ccp");
+    assert_eq!(states(1, 1, 3, "+---+"), "pwwcp");
+}
+
+#[test]
+fn writing_the_same_value_again_wakes_nobody() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    let write = |catalog: &mut Catalog, value: &[u8], flags| {
+        let written = catalog.put_key("k", value.to_vec(), flags, KvWrite::Always, now);
+        (written, catalog.indexes().keys())
+    };
+    let (first, index) = write(&mut catalog, b"v", 1);
+    assert_eq!((first, index > 0), (Ok(true), true));
+    assert_eq!(write(&mut catalog, b"v", 1), (Ok(true), index));
+    assert_eq!(
+        catalog.put_key("k", b"v".to_vec(), 1, KvWrite::IfIndex(index), now),
+        Ok(true)
+    );
+    assert_eq!(catalog.indexes().keys(), index);
+    assert!(write(&mut catalog, b"v", 2).1 > index);
+    let index = catalog.indexes().keys();
+    assert!(write(&mut catalog, b"w", 2).1 > index);
+}
+
+#[test]
+fn a_key_that_is_not_there_is_gone_whatever_index_is_asked_for() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::default();
+    assert!(catalog.delete_key("k", Some(7)));
+    catalog
+        .put_key("k", b"v".to_vec(), 0, KvWrite::Always, now)
+        .expect("there is room");
+    let index = catalog.indexes().keys();
+    assert!(!catalog.delete_key("k", Some(index + 1)));
+    assert!(!catalog.delete_key("k", Some(0)));
+    assert!(catalog.delete_key("k", Some(index)));
+}

@@ -59,8 +59,7 @@ pub(super) fn says_unknown(text: &str) -> bool {
 struct Entry {
     node: Node,
     service: Service,
-    #[serde(default)]
-    checks: Vec<Check>,
+    checks: Option<Vec<Check>>,
 }
 
 #[derive(Deserialize)]
@@ -131,17 +130,11 @@ impl Entry {
 
     /// Maintenance is draining; a state that nobody knows is the worst one.
     fn status(&self) -> Status {
-        if self
-            .checks
-            .iter()
-            .any(|check| crate::catalog::maintenance::is_maintenance(&check.check_id))
-        {
+        let checks = || self.checks.iter().flatten();
+        if checks().any(|check| crate::catalog::maintenance::is_maintenance(&check.check_id)) {
             return Status::Draining;
         }
-        let states = self
-            .checks
-            .iter()
-            .map(|check| CheckStatus::from_word(&check.status));
+        let states = checks().map(|check| CheckStatus::from_word(&check.status));
         let worst = states
             .map(|state| state.unwrap_or(CheckStatus::Critical))
             .max();
@@ -167,6 +160,15 @@ mod tests {
             ..Instance::new("web", "a", "10.1.1.1", 80)
         };
         assert_eq!(instances, [expected]);
+    }
+
+    #[test]
+    fn an_instance_without_checks_passes_however_that_is_written() {
+        for checks in ["", r#","Checks":null"#, r#","Checks":[]"#] {
+            let entry = r#"{"Node":{"Address":"h"},"Service":{"ID":"a","Service":"web"}"#;
+            let instances = instances(format!("[{entry}{checks}}}]").as_bytes()).unwrap();
+            assert_eq!(instances[0].status, Status::Passing, "{checks}");
+        }
     }
 
     #[test]

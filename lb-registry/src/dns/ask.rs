@@ -56,16 +56,16 @@ async fn ask_one(server: SocketAddr, name: &str, kind: Kind) -> Result<Reply, As
     let mut buffer = [0; MOST_UDP as usize];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        match message::reply(id, buffer.get(..length).unwrap_or_default()) {
+        match message::reply(&question, buffer.get(..length).unwrap_or_default()) {
             // Late answers to earlier questions, or forged ones.
             Err(Malformed::NotOurs) => {}
-            Ok(Reply::Truncated) => return ask_by_tcp(server, id, &question).await,
+            Ok(Reply::Truncated) => return ask_by_tcp(server, &question).await,
             other => return Ok(other?),
         }
     }
 }
 
-async fn ask_by_tcp(server: SocketAddr, id: u16, question: &[u8]) -> Result<Reply, AskError> {
+async fn ask_by_tcp(server: SocketAddr, question: &[u8]) -> Result<Reply, AskError> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(question.len()).map_err(|_| Malformed::Name)?;
     stream
@@ -73,7 +73,11 @@ async fn ask_by_tcp(server: SocketAddr, id: u16, question: &[u8]) -> Result<Repl
         .await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    Ok(message::reply(id, &answer)?)
+    match message::reply(question, &answer)? {
+        // There is no other way left to ask for the rest.
+        Reply::Truncated => Err(Malformed::Short.into()),
+        whole => Ok(whole),
+    }
 }
 
 /// The servers that this machine's configuration names.

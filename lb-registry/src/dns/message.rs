@@ -16,6 +16,8 @@ const MOST_NAME: usize = 255;
 const MOST_LABEL: usize = 63;
 /// The option that says how large an answer may be (RFC 6891).
 const OPT: u16 = 41;
+/// Its bytes at the end of a question.
+const OPTION: usize = 11;
 
 /// The largest answer that may come by UDP.
 pub(super) const MOST_UDP: u16 = 1_232;
@@ -55,11 +57,21 @@ pub(super) struct Record {
     pub(super) data: Data,
 }
 
+/// The records of an answer, by their place in it. Those about who is in charge of the name say nothing
+/// that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Records {
+    /// What was asked for, and the aliases on the way there.
+    pub(super) answers: Vec<Record>,
+    /// What comes along: addresses of the names in the answers, but also those of the name servers.
+    pub(super) along: Vec<Record>,
+}
+
 /// What a server answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// Records, those that were not asked for but are needed included.
-    Records(Vec<Record>),
+    /// Records, possibly none.
+    Records(Records),
     /// There is no such name.
     NoSuchName,
     /// There is more than fits: ask again by TCP.
@@ -106,10 +118,10 @@ pub(super) fn question(id: u16, name: &str, kind: Kind) -> Result<Vec<u8>, Malfo
     Ok(message)
 }
 
-/// The answer to the question with this id.
-pub(super) fn reply(id: u16, message: &[u8]) -> Result<Reply, Malformed> {
+/// The answer to this question, of which it repeats the number and the name (RFC 5452, 9.1).
+pub(super) fn reply(asked: &[u8], message: &[u8]) -> Result<Reply, Malformed> {
     let mut reader = Reader { message, at: 0 };
-    if reader.word()? != id {
+    if asked.get(..2) != Some(&reader.bytes::<2>()?[..]) {
         return Err(Malformed::NotOurs);
     }
     let flags = reader.word()?;
@@ -122,10 +134,17 @@ pub(super) fn reply(id: u16, message: &[u8]) -> Result<Reply, Malformed> {
     if flags & ANSWER == 0 || reader.at != HEADER {
         return Err(Malformed::NotOurs);
     }
-    match flags & CODE {
-        0 => {}
-        NO_SUCH_NAME => return Ok(Reply::NoSuchName),
-        code => return Err(Malformed::Refused(code)),
+    let code = flags & CODE;
+    if !matches!(code, 0 | NO_SUCH_NAME) {
+        return Err(Malformed::Refused(code));
+    }
+    let end = asked.len().saturating_sub(OPTION);
+    let repeated = message.get(HEADER..end).zip(asked.get(HEADER..end));
+    if !repeated.is_some_and(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours)) {
+        return Err(Malformed::NotOurs);
+    }
+    if code == NO_SUCH_NAME {
+        return Ok(Reply::NoSuchName);
     }
     if flags & TRUNCATED != 0 {
         return Ok(Reply::Truncated);
@@ -134,12 +153,10 @@ pub(super) fn reply(id: u16, message: &[u8]) -> Result<Reply, Malformed> {
         reader.name()?;
         reader.take(4)?;
     }
-    let count = usize::from(answers) + usize::from(authorities) + usize::from(others);
-    let mut records = Vec::new();
-    for _ in 0..count {
-        records.push(reader.record()?);
-    }
-    Ok(Reply::Records(records))
+    let answers = reader.records(answers)?;
+    reader.records(authorities)?;
+    let along = reader.records(others)?;
+    Ok(Reply::Records(Records { answers, along }))
 }
 
 struct Reader<'a> {
@@ -161,6 +178,10 @@ impl<'a> Reader<'a> {
 
     fn word(&mut self) -> Result<u16, Malformed> {
         self.bytes().map(u16::from_be_bytes)
+    }
+
+    fn records(&mut self, count: u16) -> Result<Vec<Record>, Malformed> {
+        (0..count).map(|_| self.record()).collect()
     }
 
     fn record(&mut self) -> Result<Record, Malformed> {
@@ -241,10 +262,14 @@ mod tests {
 
     use super::*;
 
+    fn asked(id: u16) -> Vec<u8> {
+        question(id, "_http._tcp.web", Kind::Service).unwrap()
+    }
+
     /// An answer with two services, whose names are compressed, and one address.
     fn example() -> Vec<u8> {
-        let mut message = question(7, "_http._tcp.web", Kind::Service).unwrap();
-        message.truncate(message.len() - 11);
+        let mut message = asked(7);
+        message.truncate(message.len() - OPTION);
         message[2..4].copy_from_slice(&(ANSWER | RECURSION).to_be_bytes());
         message[6..12].copy_from_slice(&[0, 2, 0, 0, 0, 1]);
         for (port, target) in [(80u16, b"\x01a\xc0\x17"), (81, b"\x01B\xc0\x17")] {
@@ -258,7 +283,7 @@ mod tests {
 
     #[test]
     fn services_and_their_addresses_are_read() {
-        let Ok(Reply::Records(records)) = reply(7, &example()) else {
+        let Ok(Reply::Records(Records { answers, along })) = reply(&asked(7), &example()) else {
             panic!("an answer");
         };
         let service = |port, target: &str| {
@@ -269,26 +294,32 @@ mod tests {
                 target: target.into(),
             })
         };
-        assert_eq!(records[0].data, service(80, "a.web"));
-        assert_eq!(records[1].data, service(81, "b.web"));
-        assert_eq!(records[2].name, "a.web");
-        assert_eq!(records[2].data, Data::Address([10, 0, 0, 1].into()));
-        assert_eq!(records[0].ttl_seconds, 9);
+        assert_eq!(answers[0].data, service(80, "a.web"));
+        assert_eq!(answers[1].data, service(81, "b.web"));
+        assert_eq!(along[0].name, "a.web");
+        assert_eq!(along[0].data, Data::Address([10, 0, 0, 1].into()));
+        assert_eq!(answers[0].ttl_seconds, 9);
     }
 
     #[test]
     fn an_answer_to_another_question_is_not_ours() {
-        assert_eq!(reply(8, &example()), Err(Malformed::NotOurs));
-        let asked = question(7, "web", Kind::V4).unwrap();
-        assert_eq!(reply(7, &asked), Err(Malformed::NotOurs));
+        let not_ours = Err(Malformed::NotOurs);
+        assert_eq!(reply(&asked(8), &example()), not_ours);
+        assert_eq!(reply(&asked(7), &asked(7)), not_ours);
+        for other in ["_http._tcp.wob", "_http._tcp.web.x"] {
+            let other = question(7, other, Kind::Service).unwrap();
+            assert_eq!(reply(&other, &example()), not_ours);
+        }
+        let other = question(7, "_http._tcp.web", Kind::V4).unwrap();
+        assert_eq!(reply(&other, &example()), not_ours);
     }
 
     #[test]
     fn a_name_that_points_at_itself_is_refused() {
         let mut message = example();
-        message[12] = 0xc0;
-        message[13] = 12;
-        assert_eq!(reply(7, &message), Err(Malformed::Name));
+        let first = asked(7).len() - OPTION;
+        message[first + 1] = u8::try_from(first).unwrap();
+        assert_eq!(reply(&asked(7), &message), Err(Malformed::Name));
     }
 
     #[test]
@@ -302,7 +333,7 @@ mod tests {
         /// Whatever a server sends, it is an answer or an error.
         #[test]
         fn nothing_that_comes_in_is_a_surprise(noise in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = reply(7, &noise);
+            let _ = reply(&asked(7), &noise);
         }
 
         /// The same with what is nearly right.
@@ -312,7 +343,7 @@ mod tests {
             let length = message.len();
             message[at % length] = byte;
             message.truncate(cut.max(1));
-            let _ = reply(7, &message);
+            let _ = reply(&asked(7), &message);
         }
     }
 }

@@ -35,16 +35,18 @@
 mod ask;
 mod message;
 mod records;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use self::ask::{AskError, ask, system_servers};
-use self::message::{Kind, Record, Reply, Service};
+use self::message::{Kind, Record, Records, Reply, Service};
 use crate::fail_static::{Answer, Settings};
 use crate::feed::{Feed, sleep_until};
 use crate::watch::AbortOnDrop;
@@ -170,53 +172,67 @@ impl Dns {
             true => system_servers().await,
             false => self.servers.clone(),
         };
-        let answer = records_of(ask(&servers, name, Kind::Service).await?);
-        let services = records::services(&answer);
-        let targets = services.iter().map(|service| &service.target);
-        let apart: BTreeSet<&String> = targets
-            .filter(|target| records::addresses(&answer, Some(target)).is_empty())
-            .collect();
-        let apart = apart.into_iter().take(MOST_TARGETS).cloned();
-        let apart = addresses_apart(&servers, apart.collect()).await?;
+        let Records { answers, along } = records_of(ask(&servers, name, Kind::Service).await?);
+        let services = records::services(&answers);
+        let targets: BTreeSet<&str> = services.iter().map(|one| one.target.as_str()).collect();
+        let mut known: Vec<Record> = records::about(&targets, along.iter().chain(&answers));
+        let apart = targets
+            .into_iter()
+            .filter(|target| records::addresses(&known, Some(target)).is_empty());
+        let apart = apart.take(MOST_TARGETS).map(Into::into).collect();
+        known.extend(addresses_apart(&servers, apart).await?);
         let mut found: Vec<(SocketAddr, Option<&Service>)> = Vec::new();
         for service in services {
-            let along = records::addresses(&answer, Some(&service.target));
-            let apart = apart.get(&service.target).into_iter().flatten();
-            let addresses = along.into_iter().chain(apart.copied());
+            let addresses = records::addresses(&known, Some(&service.target)).into_iter();
             found.extend(addresses.map(|ip| (SocketAddr::new(ip, service.port), Some(service))));
         }
-        Ok((records::instances(name, found), records::good_for(&answer)))
+        let good_for = records::good_for(answers.iter().chain(&known));
+        Ok((records::instances(name, found), good_for))
     }
 }
 
-/// The addresses of each of these names, a few asked for at once.
+/// The addresses of each of these names, a few asked for at once. Those of an alias are listed under the name
+/// that was asked for.
 async fn addresses_apart(
     servers: &[SocketAddr],
     names: Vec<String>,
-) -> Result<HashMap<String, Vec<IpAddr>>, AskError> {
+) -> Result<Vec<Record>, AskError> {
     let asked = stream::iter(names).map(|name| {
         let servers = servers.to_vec();
         async move {
-            let records = addresses_of(&servers, &name).await?;
-            Ok((name, records::addresses(&records, None)))
+            let mut records = addresses_of(&servers, &name).await?;
+            for record in &mut records {
+                record.name.clone_from(&name);
+            }
+            Ok::<_, AskError>(records)
         }
     });
-    asked.buffer_unordered(AT_ONCE).try_collect().await
+    let found: Vec<Vec<Record>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(found.concat())
 }
 
+/// Half an answer is one only if it names somebody, or says that there is no such name.
 async fn addresses_of(servers: &[SocketAddr], name: &str) -> Result<Vec<Record>, AskError> {
     let (four, six) = tokio::join!(ask(servers, name, Kind::V4), ask(servers, name, Kind::V6));
+    let answers = |reply| records_of(reply).answers;
     match (four, six) {
-        (Ok(four), six) => Ok([records_of(four), six.map(records_of).unwrap_or_default()].concat()),
-        (Err(_), Ok(six)) => Ok(records_of(six)),
+        (Ok(four), Ok(six)) => Ok([answers(four), answers(six)].concat()),
+        (Ok(Reply::NoSuchName), Err(_)) | (Err(_), Ok(Reply::NoSuchName)) => Ok(Vec::new()),
+        (Ok(half), Err(error)) | (Err(error), Ok(half)) => {
+            let half = answers(half);
+            match records::addresses(&half, None).is_empty() {
+                true => Err(error),
+                false => Ok(half),
+            }
+        }
         (Err(error), Err(_)) => Err(error),
     }
 }
 
 /// A name that does not exist has no records.
-fn records_of(reply: Reply) -> Vec<Record> {
+fn records_of(reply: Reply) -> Records {
     match reply {
         Reply::Records(records) => records,
-        Reply::NoSuchName | Reply::Truncated => Vec::new(),
+        Reply::NoSuchName | Reply::Truncated => Records::default(),
     }
 }

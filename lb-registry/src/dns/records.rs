@@ -1,6 +1,6 @@
 //! From records to instances.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(30);
 
 /// How long until these records are to be asked for again.
-pub(super) fn good_for(records: &[Record]) -> Duration {
-    let shortest = records.iter().map(|record| record.ttl_seconds).min();
+pub(super) fn good_for<'a>(records: impl IntoIterator<Item = &'a Record>) -> Duration {
+    let shortest = records.into_iter().map(|record| record.ttl_seconds).min();
     Duration::from_secs(shortest.unwrap_or_default().into()).clamp(LEAST, MOST)
 }
 
@@ -30,6 +30,17 @@ pub(super) fn services(records: &[Record]) -> Vec<&Service> {
     all.into_iter()
         .filter(|service| Some(service.priority) == first)
         .collect()
+}
+
+/// The records with addresses of these names.
+pub(super) fn about<'a>(
+    names: &BTreeSet<&str>,
+    records: impl IntoIterator<Item = &'a Record>,
+) -> Vec<Record> {
+    let fits = |record: &&Record| {
+        matches!(record.data, Data::Address(_)) && names.contains(record.name.as_str())
+    };
+    records.into_iter().filter(fits).cloned().collect()
 }
 
 /// The addresses of this name among the records. A server lists those of an alias under the name that it stands for,

@@ -22,6 +22,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::clock;
+
 /// Departures are remembered for this many instances.
 const MOST: usize = 10_000;
 /// Below this a penalty is forgotten.
@@ -141,9 +143,13 @@ impl Flaps {
         let suppressed = self.marks.values().filter(|mark| mark.suppressed);
         // A millisecond later the penalty is surely at or below the threshold, whatever the rounding.
         let slack = Duration::from_millis(1);
-        suppressed
-            .map(|mark| mark.at + half_life.mul_f64((mark.penalty / reuse).log2().max(0.0)) + slack)
-            .min()
+        let calm = |mark: &Mark| {
+            let half_lives = (mark.penalty / reuse).log2().max(0.0);
+            // With a threshold of zero nobody ever comes back.
+            let span = Duration::try_from_secs_f64(half_life.as_secs_f64() * half_lives);
+            mark.at + clock::bounded(span.unwrap_or(Duration::MAX)) + slack
+        };
+        suppressed.map(calm).min()
     }
 }
 

@@ -43,7 +43,7 @@ use std::time::Instant;
 
 use self::flap::Flaps;
 pub use self::settings::Settings;
-use crate::{Instance, Status};
+use crate::{Instance, Status, clock};
 
 /// What came from the registry.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +97,11 @@ impl FailStatic {
     pub fn new(settings: Settings) -> Self {
         Self {
             flaps: Flaps::new(settings.flap),
-            settings,
+            settings: Settings {
+                empty_grace: clock::bounded(settings.empty_grace),
+                drop_grace: clock::bounded(settings.drop_grace),
+                ..settings
+            },
             accepted: BTreeMap::new(),
             held: BTreeMap::new(),
             empty_since: None,

@@ -237,3 +237,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_time_without_end_and_a_threshold_of_zero_are_settings_like_others() {
+    let start = now();
+    let forever = Settings {
+        empty_grace: Duration::MAX,
+        drop_grace: Duration::MAX,
+        stale_max: Duration::MAX,
+        flap: flap::FlapSettings {
+            reuse: 0.0,
+            ..flap::FlapSettings::default()
+        },
+        ..Settings::default()
+    };
+    let mut guard = FailStatic::new(forever);
+    let answers = [
+        set(&[1, 2, 3, 4, 5, 6]),
+        set(&[1]),
+        set(&[1, 2, 3, 4, 5, 6]),
+        vec![],
+    ];
+    for (second, answer) in (0..).zip(answers.iter().cycle().take(20)) {
+        guard.observe(Answer::Instances(answer.clone()), start + seconds(second));
+    }
+    assert!(!ids(&guard, start + seconds(86_400)).is_empty());
+}

@@ -45,7 +45,8 @@ impl Origin {
         let known = uri
             .scheme_str()
             .is_some_and(|scheme| SCHEMES.contains(&scheme));
-        if !known || !matches!(uri.path(), "" | "/") || uri.host().is_none_or(str::is_empty) {
+        let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !url.contains('#');
+        if !known || !is_bare || uri.host().is_none_or(str::is_empty) {
             return Err(invalid());
         }
         Ok(Self {
@@ -67,4 +68,33 @@ fn connections(connector: Connector) -> Connections {
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .build(connector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_an_origin_and_nothing_more() {
+        for url in [
+            "http://h",
+            "http://h:8500",
+            "http://h:8500/",
+            "http://[::1]:8500",
+        ] {
+            assert!(Origin::new(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "h:8500",
+            "ftp://h",
+            "http://",
+            "http://h/v1",
+            "http://h?a=b",
+            "http://h/?a",
+            "http://h/#a",
+        ] {
+            assert!(Origin::new(url).is_err(), "{url}");
+        }
+    }
 }

@@ -11,18 +11,21 @@ use serde::Deserialize;
 
 use super::Kubernetes;
 use super::slices::{Metadata, Slice, Slices};
-use crate::Watch;
 use crate::backoff::Backoff;
 use crate::fail_static::Answer;
 use crate::feed::{Feed, sleep_until};
 use crate::http_client::MOST_BYTES;
 use crate::lines::Lines;
 use crate::watch::AbortOnDrop;
+use crate::{Watch, clock};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAGE: u32 = 500;
 /// A watch is asked to end after 240 to 300 seconds, so that a fleet does not ask anew as one.
 const WATCH_SECONDS: std::ops::Range<u64> = 240..300;
+/// Lists, and watches, begin no faster than this, however soon they end: some servers, and what stands before them, end
+/// every watch at once.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that a server may ask for.
 const MOST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -107,6 +110,7 @@ impl Follower {
         self.feed.load().await;
         let mut failures = 0;
         loop {
+            let begun = clock::now();
             let trouble = match self.list().await {
                 Ok(version) => {
                     failures = 0;
@@ -117,6 +121,7 @@ impl Follower {
             // Too old a version is the normal end of a watch that missed something.
             if matches!(trouble, Trouble::Gone) && failures == 0 {
                 failures = 1;
+                sleep_until(Some(begun + LEAST_PAUSE)).await;
                 continue;
             }
             self.weather(&trouble).await;
@@ -153,9 +158,11 @@ impl Follower {
     /// Watches from this version on, again and again, until something is wrong.
     async fn follow(&mut self, mut version: String) -> Trouble {
         loop {
+            let begun = clock::now();
             if let Err(trouble) = self.watch(&mut version).await {
                 return trouble;
             }
+            sleep_until(Some(begun + LEAST_PAUSE)).await;
         }
     }
 

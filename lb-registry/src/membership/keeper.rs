@@ -20,7 +20,12 @@ pub(super) struct Keeper<R> {
     pub(super) backoff: Backoff,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) status: watch::Receiver<Status>,
+    /// Whether it takes nothing new, which a registry forgets with everything else.
+    pub(super) draining: watch::Receiver<bool>,
 }
+
+/// What the registry is told with a drain.
+pub(super) const REASON: &str = "shutting down";
 
 impl<R: Registry> Keeper<R> {
     /// Registers, then beats until the registry forgets, and so on until it is aborted.
@@ -34,7 +39,7 @@ impl<R: Registry> Keeper<R> {
     async fn register(&self) {
         let mut failures = 0;
         loop {
-            let Err(error) = within(self.registry.register(&self.registration)).await else {
+            let Err(error) = self.try_register().await else {
                 observe::registered(&self.registration.instance.service);
                 self.standing.send_replace(Standing::Registered);
                 return;
@@ -49,6 +54,17 @@ impl<R: Registry> Keeper<R> {
             observe::registration_failed(&self.registration.instance.service);
             tokio::time::sleep(self.backoff.delay(failures, fastrand::u64(..))).await;
             failures = failures.saturating_add(1);
+        }
+    }
+
+    async fn try_register(&self) -> Result<(), RegistryError> {
+        within(self.registry.register(&self.registration)).await?;
+        // Looked at last: a drain that begins now finds the registration there.
+        let draining = *self.draining.borrow();
+        let id = &self.registration.instance.id;
+        match draining {
+            true => within(self.registry.set_draining(id, Some(REASON))).await,
+            false => Ok(()),
         }
     }
 

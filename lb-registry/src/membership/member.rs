@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Membership;
-use super::keeper::{Keeper, within};
+use super::keeper::{Keeper, REASON, within};
 use crate::watch::AbortOnDrop;
 use crate::{Instance, Registration, Registry, Status};
 
@@ -35,6 +35,7 @@ pub struct Member {
     registration: Arc<Registration>,
     standing: watch::Receiver<Standing>,
     status: watch::Sender<Status>,
+    draining: watch::Sender<bool>,
     registry: Option<Box<dyn Registered>>,
     keeper: AbortOnDrop,
 }
@@ -48,7 +49,7 @@ trait Registered: Send + Sync {
 impl<R: Registry> Registered for R {
     fn drain<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
-            if let Err(error) = within(self.set_draining(id, Some("shutting down"))).await {
+            if let Err(error) = within(self.set_draining(id, Some(REASON))).await {
                 tracing::warn!(
                     id,
                     error = &error as &dyn std::error::Error,
@@ -82,12 +83,14 @@ impl Member {
         let registration = Arc::new(registration);
         let (standing, standing_seen) = watch::channel(Standing::Joining);
         let (status, status_seen) = watch::channel(Status::Passing);
+        let (draining, draining_seen) = watch::channel(false);
         let keeper = Keeper {
             registry: registry.clone(),
             registration: Arc::clone(&registration),
             backoff: membership.backoff,
             standing,
             status: status_seen,
+            draining: draining_seen,
         };
         let keeper = AbortOnDrop(tokio::spawn(keeper.run()).abort_handle());
         let registry: Option<Box<dyn Registered>> = Some(Box::new(registry));
@@ -95,6 +98,7 @@ impl Member {
             registration,
             standing: standing_seen,
             status,
+            draining,
             registry,
             keeper,
         }
@@ -124,8 +128,10 @@ impl Member {
         self.status.send_replace(status);
     }
 
-    /// Announces that the instance takes nothing new. It stays registered.
+    /// Announces that the instance takes nothing new. It stays registered, and is announced so again should the registry
+    /// forget it.
     pub async fn drain(&self) {
+        self.draining.send_replace(true);
         if let Some(registry) = &self.registry {
             registry.drain(&self.registration.instance.id).await;
         }

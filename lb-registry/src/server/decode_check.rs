@@ -50,6 +50,7 @@ pub(super) struct RawCheck {
     deregister_critical_service_after: Duration,
     success_before_passing: u32,
     failures_before_critical: u32,
+    failures_before_warning: u32,
 }
 
 impl Schema for RawCheck {
@@ -184,6 +185,7 @@ impl RawCheck {
             deregister_after: (!after.is_zero()).then_some(after),
             success_before_passing: self.success_before_passing,
             failures_before_critical: self.failures_before_critical,
+            failures_before_warning: self.failures_before_warning,
             ..CheckDefinition::new(self.kind(targets)?)
         };
         Ok(definition)

@@ -20,6 +20,14 @@ const FREE: [&str; 6] = [
     "ServiceTaggedAddresses",
     "Header",
 ];
+/// Fields of Consul's that are left out of answers while they are empty, or are always empty here.
+const LEFT_OUT: [&str; 5] = [
+    "TaggedAddresses",
+    "ServiceTaggedAddresses",
+    "Kind",
+    "Proxy",
+    "Connect",
+];
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +41,15 @@ enum Node {
     And(Box<Node>, Box<Node>),
     Or(Box<Node>, Box<Node>),
     Not(Box<Node>),
-    Test { selector: Vec<String>, test: Test },
+    Test(Comparison),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Comparison {
+    selector: Vec<String>,
+    test: Test,
+    /// `!=`, `not in` and the like, which is not the same as a `not` before it: see [`Comparison::at`].
+    negated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,39 +111,48 @@ impl Filter {
 impl Node {
     fn matches(&self, value: &Value) -> Result<bool, String> {
         Ok(match self {
-            Self::And(a, b) => a.matches(value)? && b.matches(value)?,
-            Self::Or(a, b) => a.matches(value)? || b.matches(value)?,
+            // Both sides are looked at: a selector that is not valid is one wherever it stands.
+            Self::And(a, b) => a.matches(value)? & b.matches(value)?,
+            Self::Or(a, b) => a.matches(value)? | b.matches(value)?,
             Self::Not(inner) => !inner.matches(value)?,
-            Self::Test { selector, test } => test_at(value, "", selector, test)?,
+            Self::Test(comparison) => comparison.at(value, "", &comparison.selector)?,
         })
     }
 }
 
-/// Tests what the selector leads to. In a list of objects one that holds is enough; a missing key of the
-/// user's own is empty.
-fn test_at(value: &Value, parent: &str, selector: &[String], test: &Test) -> Result<bool, String> {
-    let Some((first, rest)) = selector.split_first() else {
-        return Ok(test.holds(value));
-    };
-    match value {
-        Value::Array(items) => {
-            let mut holds = false;
-            for item in items {
-                holds |= test_at(item, parent, selector, test)?;
+impl Comparison {
+    /// Compares what the selector leads to. In a list of objects one that holds is enough, also if it is one that is
+    /// *not* equal: `Checks.Status != "passing"` asks for any check that fails (so does Consul's go-bexpr). A missing
+    /// key of the user's own is empty.
+    fn at(&self, value: &Value, parent: &str, selector: &[String]) -> Result<bool, String> {
+        let Some((first, rest)) = selector.split_first() else {
+            return Ok(self.test.holds(value)? != self.negated);
+        };
+        match value {
+            Value::Array(items) => {
+                let mut holds = false;
+                for item in items {
+                    holds |= self.at(item, parent, selector)?;
+                }
+                Ok(holds)
             }
-            Ok(holds)
+            _ => match value.get(first) {
+                Some(next) => self.at(next, first, rest),
+                None if FREE.contains(&parent) || LEFT_OUT.contains(&first.as_str()) => {
+                    Ok((self.test == Test::IsEmpty) != self.negated)
+                }
+                None => Err(format!("Selector {first:?} is not valid")),
+            },
         }
-        _ => match value.get(first) {
-            Some(next) => test_at(next, first, rest, test),
-            None if FREE.contains(&parent) => Ok(*test == Test::IsEmpty),
-            None => Err(format!("Selector {first:?} is not valid")),
-        },
     }
 }
 
 impl Test {
-    fn holds(&self, found: &Value) -> bool {
-        match self {
+    fn holds(&self, found: &Value) -> Result<bool, String> {
+        Ok(match self {
+            Self::Equals(_) if found.is_array() || found.is_object() => {
+                return Err("Invalid match operator \"Equal\" for a list or an object".into());
+            }
             Self::Equals(wanted) => text(found).is_some_and(|text| text == *wanted),
             Self::Contains(wanted) => match found {
                 Value::Array(items) => items
@@ -142,7 +167,7 @@ impl Test {
                 Value::Null => true,
                 other => text(other).is_some_and(|text| text.is_empty()),
             },
-        }
+        })
     }
 }
 
@@ -261,18 +286,20 @@ impl<'a> Parser<'a> {
         let value = self.value()?;
         let negated = self.word("not");
         if self.word("in") {
-            return Ok(negate(
+            return Ok(Node::Test(Comparison {
+                selector: self.selector()?,
+                test: Test::Contains(value),
                 negated,
-                Node::Test {
-                    selector: self.selector()?,
-                    test: Test::Contains(value),
-                },
-            ));
+            }));
         }
         self.at = start;
         let selector = self.selector()?;
         let (negated, test) = self.operator()?;
-        Ok(negate(negated, Node::Test { selector, test }))
+        Ok(Node::Test(Comparison {
+            selector,
+            test,
+            negated,
+        }))
     }
 
     fn operator(&mut self) -> Result<(bool, Test), String> {
@@ -320,14 +347,6 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn negate(negated: bool, node: Node) -> Node {
-    if negated {
-        Node::Not(Box::new(node))
-    } else {
-        node
-    }
-}
-
 fn unmatched() -> String {
     "no match found, expected: \"!=\", \"==\", \"in\", \"contains\", \"is\" or a selector".into()
 }
@@ -342,6 +361,10 @@ mod tests {
     fn matches(filter: &str) -> Result<bool, String> {
         let value = json!({
             "Service": {"Service": "web", "Tags": ["blue", "v2"], "Meta": {"zone": "a"}, "Port": 80},
+            "Checks": [
+                {"CheckID": "serfHealth", "Status": "passing", "Output": "", "ServiceTags": []},
+                {"CheckID": "http", "Status": "critical", "Output": "timeout", "ServiceTags": ["blue"]},
+            ],
         });
         Filter::parse(filter, true)?.root.matches(&value)
     }
@@ -371,6 +394,37 @@ mod tests {
     }
 
     #[test]
+    fn of_a_list_one_that_holds_is_enough_also_where_it_must_not_be_equal() {
+        for (filter, expected) in [
+            ("Checks.Status == passing", true),
+            ("Checks.Status != passing", true),
+            ("not Checks.Status == passing", false),
+            ("not Checks.Status != passing", false),
+            ("Checks.Status != warning", true),
+            ("Checks.Output is empty", true),
+            ("Checks.Output is not empty", true),
+            ("Checks.ServiceTags not contains blue", true),
+            ("blue not in Checks.ServiceTags", true),
+            ("not blue in Checks.ServiceTags", false),
+        ] {
+            assert_eq!(matches(filter), Ok(expected), "{filter}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_answer_is_empty() {
+        for (filter, expected) in [
+            ("Service.TaggedAddresses.lan.Address == \"10.0.0.1\"", false),
+            ("Service.TaggedAddresses.lan.Address != \"10.0.0.1\"", true),
+            ("Service.TaggedAddresses is empty", true),
+            ("Service.Kind == \"connect-proxy\"", false),
+            ("Service.Kind != \"connect-proxy\"", true),
+        ] {
+            assert_eq!(matches(filter), Ok(expected), "{filter}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for filter in [
             "zz",
@@ -378,6 +432,10 @@ mod tests {
             "a ==",
             "a == b c",
             "Service.Nothing == 1",
+            "Service.Service == web or Service.Nothing == 1",
+            "Service.Service == other and Service.Nothing == 1",
+            "Service.Tags == blue",
+            "Service.Meta != blue",
             "a matches b",
             "\"x",
         ] {

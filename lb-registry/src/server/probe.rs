@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -73,13 +74,17 @@ async fn http(kind: &CheckKind, targets: &CheckTargets) -> Result<Outcome, Strin
     let authority = format!("{host}:{}", uri.port_u16().unwrap_or(DEFAULT_HTTP_PORT));
     let stream = connect(&authority, targets).await?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = Request::builder()
-        .method(method.as_str())
-        .uri(path)
-        .header("host", &authority);
-    request = request
-        .header("user-agent", "Consul Health Check")
-        .header("accept", "text/plain, text/*, */*");
+    let mut request = Request::builder().method(method.as_str()).uri(path);
+    let defaults = [
+        ("host", authority.as_str()),
+        ("user-agent", "Consul Health Check"),
+        ("accept", "text/plain, text/*, */*"),
+    ];
+    for (name, value) in defaults {
+        if !headers.keys().any(|own| own.eq_ignore_ascii_case(name)) {
+            request = request.header(name, value);
+        }
+    }
     for (name, value) in headers
         .iter()
         .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
@@ -99,13 +104,7 @@ async fn http(kind: &CheckKind, targets: &CheckTargets) -> Result<Outcome, Strin
         .await
         .map_err(|error| error.to_string())?;
     let status = response.status();
-    // What does not fit is cut off with the connection; the status alone decides.
-    let text = Limited::new(response.into_body(), OUTPUT_BYTES)
-        .collect()
-        .await;
-    let text = text
-        .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default();
+    let text = beginning(response.into_body()).await;
     let output = format!(
         "HTTP {method} {url}: {status} Output: {}",
         String::from_utf8_lossy(&text)
@@ -114,6 +113,19 @@ async fn http(kind: &CheckKind, targets: &CheckTargets) -> Result<Outcome, Strin
         status: graded(status),
         output,
     })
+}
+
+/// What does not fit is cut off with the connection; the status alone decides.
+async fn beginning(mut body: Incoming) -> Vec<u8> {
+    let mut kept = Vec::new();
+    while kept.len() < OUTPUT_BYTES
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let data = frame.into_data().unwrap_or_default();
+        let room = OUTPUT_BYTES - kept.len();
+        kept.extend(data.iter().take(room));
+    }
+    kept
 }
 
 fn graded(status: StatusCode) -> CheckStatus {
@@ -147,4 +159,88 @@ fn critical(output: String) -> Outcome {
 
 fn seconds(duration: Duration) -> String {
     crate::duration::format(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Asks a server that answers with this body, and says what was found, and what was sent.
+    async fn asked(headers: &[(&str, &str)], body: &str) -> (Outcome, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/health", listener.local_addr().unwrap());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let served = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut head).await.unwrap();
+            }
+            // Whoever asks may have read enough before the end.
+            let _ = stream.write_all(answer.as_bytes()).await;
+            String::from_utf8(head).unwrap().to_ascii_lowercase()
+        };
+        let own = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()]));
+        let kind = CheckKind::Http {
+            url,
+            method: "GET".into(),
+            headers: own.collect::<BTreeMap<_, _>>(),
+            body: String::new(),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+        };
+        let probe = Probe {
+            check: "c".into(),
+            kind,
+            generation: 0,
+        };
+        let targets = CheckTargets::default().allow_loopback();
+        tokio::join!(run(&probe, &targets), served)
+    }
+
+    #[tokio::test]
+    async fn a_header_of_the_check_takes_the_place_of_ours() {
+        let own = [
+            ("Host", "web.internal"),
+            ("User-Agent", "mine"),
+            ("X-A", "1"),
+        ];
+        let (outcome, head) = asked(&own, "").await;
+        assert_eq!(outcome.status, CheckStatus::Passing);
+        for line in [
+            "host: web.internal\r\n",
+            "user-agent: mine\r\n",
+            "x-a: 1\r\n",
+        ] {
+            assert!(head.contains(line), "{head}");
+        }
+        let count = |name: &str| head.matches(name).count();
+        assert_eq!(
+            (count("host:"), count("user-agent:"), count("accept:")),
+            (1, 1, 1),
+            "{head}"
+        );
+    }
+
+    #[tokio::test]
+    async fn of_a_long_answer_the_beginning_is_kept() {
+        let (outcome, _) = asked(&[], &"x".repeat(3 * OUTPUT_BYTES)).await;
+        assert_eq!(outcome.status, CheckStatus::Passing);
+        assert_eq!(
+            outcome.output.matches('x').count(),
+            OUTPUT_BYTES,
+            "{}",
+            outcome.output.len()
+        );
+    }
 }

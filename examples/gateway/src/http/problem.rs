@@ -44,7 +44,8 @@ impl Problem {
 
     /// 404 below `/enterprise/scaling`.
     pub async fn no_such_scaling_path() -> Self {
-        let hint = "GET load-balancer/status, instances, cache/stats, performance/summary, health; \
+        let hint = "GET load-balancer/status, instances, cache/stats, performance/summary, health, \
+                    auto-scaling, registry, gpus; \
                     POST load-balancer/configure, auto-scaling/configure, cache/clear";
         Self::new(StatusCode::NOT_FOUND, "no such path or method", hint)
     }

@@ -8,6 +8,8 @@
 //! | `GET performance/summary` | totals and latencies in one object |
 //! | `GET health` | 200 if anybody can serve, else 503 |
 //! | `GET auto-scaling` | a page for people: the last decisions in words and pictures; below it lb-autoscale's `status`, `decisions`, `why`, `why.svg`, `record`, `spec`, `audit` |
+//! | `GET registry` | lb-registry's own view: the followed set, and whether it is fresh; below it the set by name |
+//! | `GET gpus` | lb-gpu's own view of this machine's devices; below it `health` and `metrics` |
 //! | `POST load-balancer/configure` | `{"policy": {"policy": "round_robin"}, "weights": {"sim-0": 3}, "draining": {"sim-1": true}, "limits": {"requests_per_second": 10}}` |
 //! | `POST auto-scaling/configure` | `{"min_replicas": 3, "max_replicas": 5}`, or a whole `{"spec": {…}}` |
 //! | `POST cache/clear` | empties the cache |
@@ -30,13 +32,14 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, get_service, post};
 use http::{Method, StatusCode, header};
-use lb_autoscale::admin::Admin;
 use lb_autoscale::run::Control;
 use lb_core::Pool;
 use lb_core::proxy::PeerAddr;
-use lb_registry::InProcess;
+use lb_gpu::Sampler;
+use lb_registry::{Discovery as _, InProcess};
 
 use super::Problem;
+use crate::wiring::SERVICE;
 use crate::wiring::limits::Limits;
 use crate::wiring::results::CachedResults;
 use crate::wiring::weights::Weights;
@@ -54,6 +57,8 @@ pub struct Scaling {
     pub registry: InProcess,
     /// The autoscaler.
     pub control: Control,
+    /// This machine's GPUs.
+    pub gpus: Arc<Sampler>,
     /// The cache in front of results.
     pub results: CachedResults,
     /// When all of it began.
@@ -63,7 +68,9 @@ pub struct Scaling {
 impl Scaling {
     /// The routes.
     pub fn routes(self) -> Router {
-        let explained = Admin::new(self.control.clone());
+        let explained = lb_autoscale::admin::Admin::new(self.control.clone());
+        let followed = lb_registry::admin::Admin::of([self.registry.watch(SERVICE)]);
+        let devices = lb_gpu::admin::Admin::new(&self.gpus);
         let routes = Router::new()
             .route("/load-balancer/status", get(views::balancer))
             .route("/load-balancer/configure", post(changes::balancer))
@@ -73,6 +80,8 @@ impl Scaling {
             .route("/auto-scaling/configure", post(changes::autoscaler))
             // To be read only: what may be changed is checked by the routes beside it.
             .nest_service("/auto-scaling", get_service(explained))
+            .nest_service("/registry", get_service(followed))
+            .nest_service("/gpus", get_service(devices))
             .route("/performance/summary", get(views::summary))
             .route("/health", get(views::health))
             .fallback(Problem::no_such_scaling_path)

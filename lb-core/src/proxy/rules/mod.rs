@@ -11,6 +11,8 @@
 //! - [`host`]: who the request is for.
 //! - [`path`]: the form of a path that routing and authorisation may trust.
 //! - [`head`]: the request head as it is written to an endpoint.
+//! - [`hops`]: the hops that `Max-Forwards` leaves.
+//! - [`via`]: who has forwarded it, and circles.
 //! - [`http2`]: the same for HTTP/2, read off the form of HTTP/1.1.
 //! - [`chunked`]: the chunked coding, read strictly.
 //! - [`vocabulary`]: the lines of answers, read once.
@@ -19,6 +21,7 @@
 
 pub(crate) mod chunked;
 pub(crate) mod head;
+pub(crate) mod hops;
 pub(crate) mod host;
 pub(crate) mod http2;
 pub(crate) mod interim;
@@ -28,4 +31,5 @@ pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod upgrade;
+pub(crate) mod via;
 pub(crate) mod vocabulary;

@@ -42,6 +42,7 @@ pub(crate) fn is_protected(name: &str) -> bool {
             | "expect"
             | "forwarded"
             | "location"
+            | "max-forwards"
             | "origin"
             | "strict-transport-security"
             | "traceparent"

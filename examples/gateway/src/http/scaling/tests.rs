@@ -9,6 +9,9 @@ use lb_autoscale::actuator::DryRun;
 use lb_autoscale::run::AutoscalerHandle;
 use lb_core::EndpointId;
 use lb_core::client::TrustedProxies;
+use lb_gpu::probe::AbsentReason;
+use lb_gpu::{FakeProbe, Sampler};
+use lb_registry::{Instance, Registration, Registry as _};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -32,6 +35,7 @@ fn api() -> (Router, Scaling, AutoscalerHandle) {
         limits: Limits::new(PerSecond::new(100, 10).unwrap(), TrustedProxies::default()).unwrap(),
         registry: InProcess::default(),
         control: autoscaler.control(),
+        gpus: Arc::new(Sampler::start(FakeProbe::absent(AbsentReason::NoLibrary))),
         results: CachedResults::new(ledger).unwrap(),
         begun: crate::clock::now(),
     };
@@ -193,5 +197,40 @@ async fn every_decision_is_explained_to_people_and_nothing_can_be_changed_there(
     }
     assert_eq!(scaling.control.audit().len(), 0);
     let (status, _) = ask(&api, "10.0.0.7:50000", "GET", "auto-scaling", json!({})).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_registry_shows_the_set_that_it_follows_and_drains_nobody_here() {
+    let (api, scaling, _autoscaler) = api();
+    let instance = Instance::new(SERVICE, "sim-0", "127.0.0.1", 8000);
+    let registration = Registration::new(instance);
+    scaling.registry.register(&registration).await.unwrap();
+    let (status, all) = ask(&api, HERE, "GET", "registry", json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(all["services"][0]["service"], SERVICE);
+    let (_, one) = ask(&api, HERE, "GET", &format!("registry/{SERVICE}"), json!({})).await;
+    assert_eq!(one["instances"][0]["id"], "sim-0", "{one}");
+    let (status, _) = ask(&api, HERE, "GET", "registry/nobody", json!({})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, _) = ask(&api, HERE, "POST", "registry/sim-0/drain", json!({})).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let (status, _) = ask(&api, "10.0.0.7:50000", "GET", "registry", json!({})).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_machine_without_gpus_shows_an_empty_picture_of_them() {
+    let (api, scaling, _autoscaler) = api();
+    scaling.gpus.ready().await;
+    let (status, picture) = ask(&api, HERE, "GET", "gpus", json!({})).await;
+    assert_eq!((status, &picture["devices"]), (StatusCode::OK, &json!([])));
+    for path in ["gpus/health", "gpus/metrics"] {
+        let (status, _) = ask(&api, HERE, "GET", path, json!({})).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+    }
+    let (status, _) = ask(&api, HERE, "POST", "gpus/devices/0/clear-health", json!({})).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let (status, _) = ask(&api, "10.0.0.7:50000", "GET", "gpus", json!({})).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
