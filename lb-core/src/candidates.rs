@@ -230,7 +230,7 @@ impl Candidates {
         Gate {
             candidates: self,
             cx,
-            open: cx.tried.is_empty() && self.warm_from.is_none_or(|warm| cx.now() >= warm),
+            open: cx.tried.is_empty() && self.warm_from.is_none(),
         }
     }
 
@@ -310,7 +310,7 @@ pub(crate) struct Seen<'a> {
 pub(crate) struct Gate<'a> {
     candidates: &'a Candidates,
     cx: &'a PickCx<'a>,
-    /// Nothing was tried before and everybody is warm: only room and causes matter.
+    /// Nothing was tried before and nobody starts slowly: only room and causes matter.
     open: bool,
 }
 

@@ -2,6 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(feature = "affinity")]
+use http::StatusCode;
+#[cfg(feature = "affinity")]
+use metrics::Counter;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::{candidates::Candidates, endpoint::EndpointId};
@@ -12,6 +16,13 @@ const ENDPOINTS: &str = "lb_endpoints";
 const ENDPOINTS_AVAILABLE: &str = "lb_endpoints_available";
 /// 1 while a pool overlooks health.
 const PANICKING: &str = "lb_panicking";
+
+/// Answers of in-process endpoints, by pool and status class.
+#[cfg(feature = "affinity")]
+const REQUESTS: &str = "lb_balance_requests_total";
+/// Requests without an endpoint's answer, by pool and reason.
+#[cfg(feature = "affinity")]
+const REFUSALS: &str = "lb_balance_refusals_total";
 
 /// Panics of observers that were told an outcome.
 const OBSERVER_PANICS: &str = "lb_observer_panics_total";
@@ -33,14 +44,17 @@ pub fn describe() {
         "Panics of observers; each cost one observation"
     );
     describe_counter!(TURN_PANICS, "Background turns that panicked, by what");
+    #[cfg(feature = "affinity")]
+    {
+        describe_counter!(REQUESTS, "Answers of in-process endpoints, by status class");
+        describe_counter!(REFUSALS, "Requests without an endpoint's answer, by reason");
+        crate::balance::describe();
+        crate::split::describe();
+    }
     crate::breaker::describe();
     crate::health::describe();
     crate::outlier::describe();
     crate::report::describe();
-    #[cfg(feature = "affinity")]
-    crate::balance::describe();
-    #[cfg(feature = "affinity")]
-    crate::split::describe();
     #[cfg(feature = "rate-limit")]
     crate::limit::describe();
     #[cfg(feature = "proxy")]
@@ -49,6 +63,41 @@ pub fn describe() {
         PANICKING,
         "1 while so few endpoints are healthy that health is overlooked"
     );
+}
+
+/// Counts what a pool's endpoints answered. The handles are made once.
+#[cfg(feature = "affinity")]
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    pool: String,
+    /// By the first digit of the status, 1 to 5.
+    requests: [Counter; 5],
+}
+
+#[cfg(feature = "affinity")]
+impl Answers {
+    pub(crate) fn new(pool: &str) -> Self {
+        let pool = pool.to_owned();
+        let class =
+            |class: &'static str| counter!(REQUESTS, "pool" => pool.clone(), "class" => class);
+        Self {
+            requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            pool,
+        }
+    }
+
+    /// An answer with this status.
+    #[inline]
+    pub(crate) fn answered(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.requests[class].increment(1);
+    }
+
+    /// No answer, for this reason. Rare enough to look the counter up.
+    #[cold]
+    pub(crate) fn refused(&self, why: &'static str) {
+        counter!(REFUSALS, "pool" => self.pool.clone(), "reason" => why).increment(1);
+    }
 }
 
 pub(crate) fn membership(pool: &str, candidates: &Candidates) {

@@ -13,11 +13,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::observe::Metrics;
 use super::search::{Next, Search, Unanswered};
 use super::{BalanceBody, BalanceError};
 use crate::clock;
-use crate::endpoint::{Answers as _, Outcome};
+use crate::endpoint::Outcome;
 use crate::pool::Lease;
 use crate::retry::record_answer;
 
@@ -125,63 +124,72 @@ where
     type Output = Result<Response<BalanceBody<ResBody>>, Infallible>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            if let StateProj::Running { answer } = this.state.as_mut().project() {
-                let mut answer = ready!(answer.poll(cx));
-                let held = &mut this.lease.0;
-                match &mut answer {
-                    Ok(response) => answered(held, this.search.as_deref(), response),
-                    Err(_) => failed(held),
-                }
-                let response = match answer {
-                    Ok(response) => response.map(|body| BalanceBody::endpoint(body, held.take())),
-                    Err(error) => BalanceError::Endpoint(Arc::from(error.into()))
-                        .response()
-                        .map(BalanceBody::own),
-                };
-                return Poll::Ready(Ok(response));
-            }
-            let search = this.search.as_deref_mut();
-            let search = search.expect("invariant: it is not running");
-            let next = this.state.as_mut().project().poll_search(search, cx);
-            match ready!(next) {
-                Ok(None) => {}
-                Ok(Some(request)) => {
-                    let answer = call(search, this.lease, *request);
-                    this.state.set(State::Running { answer });
-                }
-                Err(why) => return Poll::Ready(Ok(refuse(&search.shared.metrics, why))),
-            }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !matches!(self.state, State::Running { .. })
+            && let Err(why) = ready!(self.as_mut().poll_search(cx))
+        {
+            return Poll::Ready(Ok(self.refused(why)));
         }
+        let this = self.project();
+        let StateProj::Running { answer } = this.state.project() else {
+            unreachable!("invariant: the search ended with a call");
+        };
+        let mut answer = ready!(answer.poll(cx));
+        let held = &mut this.lease.0;
+        match &mut answer {
+            Ok(response) => answered(held, this.search.as_deref(), response),
+            Err(_) => failed(held),
+        }
+        let response = match answer {
+            Ok(response) => response.map(|body| BalanceBody::endpoint(body, held.take())),
+            Err(error) => BalanceError::Endpoint(Arc::from(error.into()))
+                .response()
+                .map(BalanceBody::own),
+        };
+        Poll::Ready(Ok(response))
     }
 }
 
-impl<B, F> StateProj<'_, B, F> {
-    /// Looks further: the request when it can be called, `None` when there is more to do.
+impl<S, B> BalanceFuture<S, B>
+where
+    S: Service<Request<B>> + Clone,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// No endpoint takes the request.
+    #[cold]
+    fn refused<ResBody: Body>(&self, why: BalanceError) -> Response<BalanceBody<ResBody>> {
+        if let Some(search) = &self.search {
+            search.shared.metrics.answers.refused(why.code());
+        }
+        why.response().map(BalanceBody::own)
+    }
+
+    /// Looks further until a service is called. In a function of its own: most requests
+    /// never come here.
+    #[cold]
     #[inline(never)]
-    fn poll_search<S>(
-        self,
-        search: &mut Search<S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Box<Request<B>>>, BalanceError>>
-    where
-        S: Service<Request<B>> + Clone,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let request = match self {
-            StateProj::Searching { request } => request,
-            StateProj::Refused { why } => {
-                let why = why.take().expect("invariant: not polled after its end");
-                return Poll::Ready(Err(why));
+    fn poll_search(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BalanceError>> {
+        let mut this = self.project();
+        let search = this.search.as_deref_mut();
+        let search = search.expect("invariant: it is not running");
+        loop {
+            let request = match this.state.as_mut().project() {
+                StateProj::Searching { request } => request,
+                StateProj::Refused { why } => {
+                    let why = why.take().expect("invariant: not polled after its end");
+                    return Poll::Ready(Err(why));
+                }
+                StateProj::Running { .. } => return Poll::Ready(Ok(())),
+            };
+            match search.step(cx)? {
+                Next::Call => {
+                    let request = request.take().expect("invariant: it is called once");
+                    let answer = call(search, this.lease, *request);
+                    this.state.set(State::Running { answer });
+                }
+                Next::Again => {}
+                Next::Wait(longest) => ready!(search.poll_wait(cx, longest))?,
             }
-            StateProj::Running { .. } => return Poll::Ready(Ok(None)),
-        };
-        match search.step(cx)? {
-            Next::Call => Poll::Ready(Ok(request.take())),
-            Next::Again => Poll::Ready(Ok(None)),
-            Next::Wait(longest) => search.poll_wait(cx, longest).map_ok(|()| None),
         }
     }
 }
@@ -227,12 +235,6 @@ fn failed(held: &mut Option<Lease>) {
         answers.refused("endpoint_failed");
     }
     lease.settle(Outcome::Failure, false, clock::now);
-}
-
-#[cold]
-fn refuse<B: Body<Data = Bytes>>(metrics: &Metrics, why: BalanceError) -> Response<BalanceBody<B>> {
-    metrics.refused(why.code());
-    why.response().map(BalanceBody::own)
 }
 
 impl<S: Service<Request<B>>, B> fmt::Debug for BalanceFuture<S, B> {

@@ -18,7 +18,7 @@ use super::observe::Metrics;
 use super::{BalanceBody, BalanceError};
 use crate::affinity::{Asked, NoLease, Session};
 use crate::clock;
-use crate::endpoint::{Answers as _, EndpointId, Outcome};
+use crate::endpoint::{EndpointId, Outcome};
 use crate::explain::Explanation;
 use crate::pick::PickCx;
 use crate::pool::{Lease, Pool};
@@ -312,11 +312,11 @@ impl Shared {
                     lease.record(Outcome::Failure, now);
                 }
                 let why = BalanceError::Endpoint(error.into());
-                self.metrics.refused(why.code());
+                self.metrics.answers.refused(why.code());
                 return why.response().map(BalanceBody::own);
             }
         };
-        self.metrics.answered(response.status());
+        self.metrics.answers.answered(response.status());
         if let Some(lease) = &mut lease {
             record_answer(lease, response.status(), response.headers(), now);
         }

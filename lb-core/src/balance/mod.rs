@@ -47,6 +47,7 @@
 //! `grpc-status` is not looked at: an RPC error with HTTP status 200 is a success.
 
 mod body;
+mod call;
 mod error;
 mod future;
 #[cfg(feature = "proxy")]

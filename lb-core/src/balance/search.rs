@@ -145,7 +145,7 @@ impl<S> Search<S> {
                 return self.nobody(why, now).map(Some);
             }
         };
-        match self.shared.services.get_shared(lease.endpoint(), pool) {
+        match self.shared.services.get_shared(lease.counted(), pool) {
             Some(service) => self.chosen(lease, service),
             None => return Ok(Some(self.without_service(&lease))),
         }

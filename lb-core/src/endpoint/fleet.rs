@@ -1,16 +1,12 @@
 //! What a pool knows of its endpoints together: the neutral answer for one
 //! that is silent.
 
+#[cfg(feature = "affinity")]
+use std::sync::OnceLock;
 use std::{
-    fmt,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
-
-use http::StatusCode;
 
 use crate::endpoint::{
     observers::Observers,
@@ -18,19 +14,11 @@ use crate::endpoint::{
     stamped::{Moment, Stamped, Tick},
     timing::Lots,
 };
+#[cfg(feature = "affinity")]
+use crate::observe::Answers;
 
 /// Accepted work that no report confirms is forgotten within this time (to 37 %).
 const WORK_MEMORY: Fade = Fade::within(Duration::from_secs(60));
-
-/// Counts what a pool's endpoints answered.
-#[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
-pub(crate) trait Answers: fmt::Debug + Send + Sync {
-    /// An answer with this status.
-    fn answered(&self, status: StatusCode);
-
-    /// No answer, for this reason.
-    fn refused(&self, why: &'static str);
-}
 
 /// Averages over all endpoints of a pool.
 #[derive(Debug)]
@@ -43,8 +31,8 @@ pub(crate) struct Fleet {
     /// Which requests are timed, if nobody wants to know the time of all.
     pub(crate) lots: Lots,
     /// Where a request finds it without keeping anything else alive.
-    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
-    pub(crate) answers: OnceLock<Box<dyn Answers>>,
+    #[cfg(feature = "affinity")]
+    pub(crate) answers: OnceLock<Answers>,
     latency: Mean,
     pressure: [Mean; 4],
     active_work: Mean,
@@ -59,6 +47,7 @@ impl Fleet {
             latency_fade: Fade::within(latency_decay),
             observers,
             lots: Lots::default(),
+            #[cfg(feature = "affinity")]
             answers: OnceLock::new(),
             latency: Mean::default(),
             pressure: Default::default(),

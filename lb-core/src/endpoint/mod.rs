@@ -44,8 +44,6 @@ use http::Uri;
 
 use crate::error::ConfigError;
 
-#[cfg(feature = "affinity")]
-pub(crate) use self::fleet::Answers;
 pub use self::{
     cause::Cause,
     id::EndpointId,

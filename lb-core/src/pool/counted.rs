@@ -86,6 +86,13 @@ impl Counted {
         self.endpoint.as_deref().expect(HELD)
     }
 
+    /// The place of the endpoint in the pool when it was picked.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
+    #[inline]
+    pub(crate) fn index(&self) -> usize {
+        self.ticket.index()
+    }
+
     /// Response times are to be learned of this request.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {

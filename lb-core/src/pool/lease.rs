@@ -82,6 +82,12 @@ impl Lease {
         self.counted.endpoint()
     }
 
+    /// What counts it.
+    #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
     /// When it was picked, if that is known and nobody will want to know how long it took.
     pub(crate) fn untimed_since(&self) -> Option<Instant> {
         let known = !self.counted.is_timed() && self.is_start_known();

@@ -127,9 +127,8 @@ impl Pool {
 
     /// From now on, unless somebody was first: who counts what the endpoints answer.
     #[cfg(feature = "affinity")]
-    pub(crate) fn count_answers(&self, answers: impl crate::endpoint::Answers + 'static) {
-        let answers = || Box::new(answers) as Box<dyn crate::endpoint::Answers>;
-        self.shared.fleet.answers.get_or_init(answers);
+    pub(crate) fn count_answers(&self, answers: crate::observe::Answers) {
+        self.shared.fleet.answers.get_or_init(|| answers);
     }
 
     /// Some circuit waits for a request that tries it, or none does any more.

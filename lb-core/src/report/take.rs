@@ -38,6 +38,7 @@ impl Lease {
         }
     }
 
+    #[inline(never)]
     fn take_words(&self, fields: &mut HeaderMap, clock: impl FnOnce() -> Instant) {
         let before = fields.len();
         let Some(words) = fields.remove(&HEADER) else {
