@@ -258,7 +258,7 @@ impl Subject {
         lock(&self.record)
     }
 
-    /// It is no member any more: if it comes back it begins without the verdict.
+    /// Is this life of the endpoint still in the pool?
     fn is_member(&self, pool: &Pool) -> bool {
         let now_is = pool.endpoint(&self.id);
         now_is.is_some_and(|it| std::ptr::eq(Arc::as_ptr(&it.stats), self.life.as_ptr()))
@@ -271,6 +271,7 @@ impl Subject {
         }
     }
 
+    /// It is no member any more: if it comes back it begins without the verdict.
     fn clear(&self, now: Instant) {
         if let Some(stats) = self.life.upgrade() {
             stats.set_causes(Cause::Ejected.bit(), false, now);
