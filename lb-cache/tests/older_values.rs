@@ -61,8 +61,9 @@ async fn seen_elsewhere_after(policy: Builder<String, Vec<u8>>, again: Loaded<Ve
     tokio::time::advance(80 * SECOND).await;
     assert_eq!(load(&cache, Ok(again)).await, Some(1), "it is ageing");
     settle(&cache).await;
-    let other = builder().shared(redis, 100 * SECOND).build().unwrap();
-    let seen = other.get(&k()).await.unwrap();
+    let other = builder().shared(redis, 100 * SECOND).build();
+    let other = other.expect("a valid policy");
+    let seen = other.get(&k()).await.expect("answers");
     seen.map_or(0, |seen| u64::from(seen[0]))
 }
 
