@@ -16,6 +16,11 @@ fn cases() -> Value {
     serde_json::from_str(include_str!("cases.json")).expect("the cases are JSON")
 }
 
+/// Facts that nobody had recorded: filters, keys and checks at their edges.
+fn own_cases() -> Value {
+    serde_json::from_str(include_str!("own-cases.json")).expect("the cases are JSON")
+}
+
 /// The embedded server on a port of its own, until the runtime goes.
 fn embedded(runtime: &tokio::runtime::Runtime, token: Option<&str>) -> Replay {
     serve(runtime, InProcess::default(), token)
@@ -58,6 +63,14 @@ fn the_embedded_server_answers_every_recorded_case() {
 }
 
 #[test]
+fn the_embedded_server_answers_every_case_of_our_own() {
+    let runtime = runtime();
+    let (count, failures) = embedded(&runtime, None).failures(&own_cases());
+    assert_eq!(failures, Vec::<String>::new());
+    assert_eq!(count, 15);
+}
+
+#[test]
 fn the_embedded_server_answers_every_recorded_case_about_tokens() {
     let runtime = runtime();
     let (count, failures) = embedded(&runtime, Some(MASTER_TOKEN)).failures(&cases());
@@ -90,6 +103,7 @@ fn a_real_consul_answers_every_recorded_case() {
         token: None,
     };
     assert_eq!(real.failures(&cases()).1, Vec::<String>::new());
+    assert_eq!(real.failures(&own_cases()).1, Vec::<String>::new());
 }
 
 #[test]
