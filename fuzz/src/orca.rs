@@ -29,7 +29,8 @@ pub fn run(data: &[u8]) {
     if let Some(told) = report.header_value() {
         let again = LoadReport::parse(told.as_bytes()).expect("our own words");
         let part = |some: &BTreeMap<String, f64>, all: &BTreeMap<String, f64>| {
-            some.iter().all(|(name, figure)| all.get(name) == Some(figure))
+            some.iter()
+                .all(|(name, figure)| all.get(name) == Some(figure))
         };
         assert!(part(&again.utilization, &report.utilization));
         assert!(part(&again.named_metrics, &report.named_metrics));
