@@ -13,6 +13,7 @@ mod http2;
 mod interim;
 mod interim_http2;
 mod layers;
+mod moody;
 mod origin2;
 #[cfg(feature = "rate-limit")]
 mod own_layers;

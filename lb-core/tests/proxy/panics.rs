@@ -3,21 +3,20 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
+use lb_core::Pool;
 use lb_core::balance::BalanceLayer;
-use lb_core::candidates::Candidates;
-use lb_core::pick::Picker;
-use lb_core::policy::{Policy, PolicyConfig};
-use lb_core::{PickCx, Pool};
+use lb_core::policy::PolicyConfig;
 use tokio::sync::oneshot;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::moody::Moody;
 use crate::support::*;
 
 /// A piece, and a panic when it is told to, or at once.
@@ -113,27 +112,6 @@ async fn a_way_to_find_the_client_that_panics_costs_its_request() {
     }
     assert_eq!(origin.seen().len(), 1);
     assert_eq!(pool.endpoints()[0].stats().in_flight(), 0);
-}
-
-/// Panics while it is angry; takes anybody otherwise.
-#[derive(Clone, Debug, Default)]
-struct Moody(Arc<AtomicBool>);
-
-impl Policy for Moody {
-    fn name(&self) -> &'static str {
-        "moody"
-    }
-
-    fn build(&self, _: &Candidates, _: u64) -> Arc<dyn Picker> {
-        Arc::new(self.clone())
-    }
-}
-
-impl Picker for Moody {
-    fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
-        assert!(!self.0.load(Ordering::SeqCst), "in a bad mood");
-        candidates.any(cx)
-    }
 }
 
 /// What a layer around the only endpoint of this pool answers, as a status and a text.

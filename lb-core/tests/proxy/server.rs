@@ -1,15 +1,14 @@
 //! The gateway as a server of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lb_core::candidates::Candidates;
-use lb_core::pick::Picker;
-use lb_core::policy::{Policy, PolicyConfig};
+use lb_core::Pool;
+use lb_core::policy::PolicyConfig;
 use lb_core::proxy::{GatewayServer, ServeOptions, serve_gateway};
-use lb_core::{PickCx, Pool};
 
+use crate::moody::Moody;
 use crate::origin2::{PING, SETTINGS, frame};
 use crate::support::*;
 
@@ -145,27 +144,6 @@ async fn a_dropped_server_stops_at_once() {
     client.send(GET).await;
     drop(server);
     assert!(client.is_closed().await);
-}
-
-/// Any endpoint, until it panics.
-#[derive(Clone, Debug, Default)]
-struct Moody(Arc<AtomicBool>);
-
-impl Policy for Moody {
-    fn name(&self) -> &'static str {
-        "moody"
-    }
-
-    fn build(&self, _: &Candidates, _: u64) -> Arc<dyn Picker> {
-        Arc::new(self.clone())
-    }
-}
-
-impl Picker for Moody {
-    fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
-        assert!(!self.0.load(Ordering::SeqCst), "in a bad mood");
-        candidates.any(cx)
-    }
 }
 
 #[tokio::test]
