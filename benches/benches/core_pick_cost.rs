@@ -6,6 +6,8 @@
 //!   rate, where one thread sends millions a second: one for policies that time, two for the
 //!   few requests that teach them, or that are drawn for status. The row `echo` is the same
 //!   request without a balancer.
+//! * `sketch`: the least that balances over a shared snapshot, see [`benches::sketch`], alone and
+//!   around the same echo: what the machine at hand makes of the shape our targets were set by.
 //! * `peers` (with `--features peers`): tower's p2c over the same echo (owned, in a mutex,
 //!   behind a buffer) and pingora's selections, which do neither count nor call.
 //!
@@ -20,6 +22,7 @@ use std::{
 use benches::{
     cpu::{ThreadCpu, quickest},
     echo::{Echo, call},
+    sketch::{Sketch, SketchService},
 };
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use lb_core::{
@@ -161,6 +164,27 @@ fn layers(criterion: &mut Criterion<ThreadCpu>) {
     group.finish();
 }
 
+/// The yardstick, chosen from as the pool is.
+fn sketches(criterion: &mut Criterion<ThreadCpu>) {
+    let mut group = criterion.benchmark_group("sketch");
+    let two_drawn = |sketch: &Sketch| sketch.two_drawn(fastrand::u64(..));
+    for n in SIZES {
+        let sketch = Sketch::new(n);
+        case(&mut group, "round_robin", n, || {
+            black_box(fastrand::u64(..));
+            drop(black_box(sketch.round_robin()));
+        });
+        case(&mut group, "p2c_in_flight", n, || {
+            drop(black_box(two_drawn(&sketch)));
+        });
+        let mut turns = SketchService::new(n, Sketch::round_robin);
+        owned(&mut group, "layer round_robin", n, || call(&mut turns));
+        let mut drawn = SketchService::new(n, two_drawn);
+        owned(&mut group, "layer p2c_in_flight", n, || call(&mut drawn));
+    }
+    group.finish();
+}
+
 #[cfg(feature = "peers")]
 mod peers {
     use super::{
@@ -277,5 +301,5 @@ fn quick() -> Criterion<ThreadCpu> {
         .measurement_time(Duration::from_millis(200))
 }
 
-criterion_group! { name = benches; config = quick(); targets = picks, records, layers, peers::tower_and_pingora }
+criterion_group! { name = benches; config = quick(); targets = picks, records, layers, sketches, peers::tower_and_pingora }
 criterion_main!(benches);

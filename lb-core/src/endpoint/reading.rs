@@ -85,7 +85,7 @@ impl Reading {
     }
 
     /// Whether these are the words of the last report, a moment later: instances write
-    /// a report ten times a second and send it with every answer in between.
+    /// a report ten times a second and send it with many answers in between.
     #[inline]
     pub(crate) fn is_repeated(&self, words: Words, now: Moment) -> bool {
         // Relaxed: as `take`.

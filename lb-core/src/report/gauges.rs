@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 
 use super::LoadReport;
-use super::lent::{self, Writing};
+use super::lent::{self, Loan, Writing};
 
 /// A figure that somebody else knows; `None`: not now.
 pub(super) type Gauge = Arc<dyn Fn() -> Option<f64> + Send + Sync>;
@@ -97,12 +97,17 @@ impl Instrument {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The header as it is now, or was a moment ago.
+    /// What an answer brings: the header as it is now, or was a moment ago; nothing if
+    /// enough answers brought the same.
     #[inline]
-    pub(super) fn header(self: &Arc<Self>, now: Instant) -> Option<HeaderValue> {
+    pub(super) fn header(self: &Arc<Self>, clock: impl Fn() -> Instant) -> Option<HeaderValue> {
         // Relaxed: who misses a new writing sends the one before once more.
         let written = self.written.load(Ordering::Relaxed);
-        lent::lend(self.place, written, now).or_else(|| self.look_up(now))
+        match lent::lend(self.place, written, &clock) {
+            Loan::Value(value) => Some(value),
+            Loan::Spared => None,
+            Loan::Unknown => self.look_up(clock()),
+        }
     }
 
     /// Writes it anew unless another thread did; this one keeps it for its next answers.

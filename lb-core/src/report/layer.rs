@@ -17,7 +17,11 @@ use super::{HEADER, LoadReport};
 use crate::body::HeldBody;
 use crate::clock;
 
-/// Adds a load report to every answer; see the [module](super).
+/// Adds load reports to answers; see the [module](super).
+///
+/// Every answer brings one while they are few. A report is made ten times a second, and who
+/// reads it twice learns nothing: once a thread has sent 128 answers with the same report,
+/// one in four brings it.
 ///
 /// By itself it reports requests that run (`active_work`, until the body has
 /// ended), requests and 5xx answers per second. Everything else comes from
@@ -118,7 +122,8 @@ impl ReportLayer {
         changed
     }
 
-    /// How old a report may be, 60 s at most; 0 makes one for every answer. Default: 100 ms.
+    /// How old a report may be, 60 s at most; 0 makes one for every answer, which then brings
+    /// it. Default: 100 ms.
     #[must_use]
     pub fn refresh(self, every: Duration) -> Self {
         let mut changed = self.apart();
@@ -225,7 +230,7 @@ where
         if response.status().is_server_error() {
             instrument.fail();
         }
-        if let Some(value) = instrument.header(clock::now()) {
+        if let Some(value) = instrument.header(clock::now) {
             response.headers_mut().insert(HEADER, value);
         }
         Poll::Ready(Ok(response.map(|body| HeldBody::new(body, running))))

@@ -110,6 +110,32 @@ async fn rates_are_per_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_burst_and_a_pause_the_fourth_answer_at_the_latest_brings_news() {
+    let layer = ReportLayer::new();
+    let brings = || async {
+        let service = layer.layer(service_fn(|_: Request<Body>| answer(StatusCode::OK)));
+        let answer = service.oneshot(Request::new(Body::default()));
+        LoadReport::from_headers(answer.await.unwrap().headers()).unwrap()
+    };
+    let mut without = 0;
+    for _ in 0..1_001 {
+        without += u32::from(brings().await.is_none());
+    }
+    // Of 1,001 the first 128, and one in four of those that follow.
+    assert_eq!(without, 873 - 873 / 4);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let mut missed = 0;
+    let report = loop {
+        match brings().await {
+            Some(report) => break report,
+            None => missed += 1,
+        }
+    };
+    assert!(missed < 4, "{missed}");
+    assert!(report.rps_fractional.unwrap() < 17.0, "of the minute");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_is_made_at_most_ten_times_a_second() {
     let made = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let count = std::sync::Arc::clone(&made);

@@ -6,6 +6,9 @@
 //! process, both ends of the way are one thread: a value that was taken out of an answer
 //! comes back here and is lent again, and a balancer that has taken this very writing in
 //! for an endpoint knows it by its address.
+//!
+//! Of one writing a thread lends enough for every balancer that sends it requests, and
+//! beyond that now and then: a balancer takes the same words in once.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -16,6 +19,11 @@ use http::HeaderValue;
 
 /// Instances that one thread keeps a report of; beyond that they take turns.
 const PLACES: usize = 32;
+/// So many answers in a row bring one writing, on each thread ...
+const FIRST: u32 = 128;
+/// ... and one of so many that come after them. After a pause so few may go without, because
+/// these do not look at the clock.
+const SELDOM: u32 = 4;
 
 thread_local! {
     static LENT: RefCell<Lent> = const { RefCell::new(Lent { places: [const { None }; PLACES], last: 0 }) };
@@ -57,13 +65,39 @@ struct Lent {
     last: usize,
 }
 
+/// What this thread has for an answer.
+#[derive(Debug, PartialEq)]
+pub(super) enum Loan {
+    /// The value of the writing.
+    Value(HeaderValue),
+    /// Enough answers brought it: this one goes without.
+    Spared,
+    /// Nothing: it is not kept here, or to be written anew.
+    Unknown,
+}
+
 struct Kept {
     /// Keeps its address from being used again.
     writing: Arc<Writing>,
+    /// Answers since this thread keeps it; turns over to those that come after the first.
+    answers: u32,
     /// Of the same address, and in no answer now.
     spare: Option<HeaderValue>,
     /// Who took it in last, by address.
     reader: Option<usize>,
+}
+
+impl Kept {
+    /// Whether the next answer goes without.
+    #[inline]
+    fn spares(&mut self) -> bool {
+        self.answers += 1;
+        if self.answers < FIRST + SELDOM {
+            return self.answers > FIRST;
+        }
+        self.answers = FIRST;
+        false
+    }
 }
 
 impl Lent {
@@ -76,24 +110,33 @@ impl Lent {
     }
 }
 
-/// The value of that writing, if this thread keeps it and it is not to be written anew.
+/// What an answer brings of that writing. The clock is read if it brings anything.
 #[inline]
-pub(super) fn lend(place: usize, number: u64, now: Instant) -> Option<HeaderValue> {
-    with(|lent| {
+pub(super) fn lend(place: usize, number: u64, clock: impl FnOnce() -> Instant) -> Loan {
+    let loan = with(|lent| {
         let kept = lent.places.get_mut(place)?.as_mut()?;
-        if kept.writing.number != number || now >= kept.writing.until {
+        if kept.writing.number != number {
+            return None;
+        }
+        if kept.spares() {
+            return Some(Loan::Spared);
+        }
+        if clock() >= kept.writing.until {
             return None;
         }
         lent.last = place;
         let spare = kept.spare.take();
-        Some(spare.unwrap_or_else(|| kept.writing.value.clone()))
-    })
+        let value = spare.unwrap_or_else(|| kept.writing.value.clone());
+        Some(Loan::Value(value))
+    });
+    loan.unwrap_or(Loan::Unknown)
 }
 
-/// Keeps that writing from now on.
+/// Keeps that writing from now on; an answer brings it.
 pub(super) fn keep(place: usize, writing: Arc<Writing>) {
     let kept = Kept {
         writing,
+        answers: 1,
         spare: None,
         reader: None,
     };
@@ -147,17 +190,24 @@ mod tests {
         HeaderValue::try_from(text).unwrap()
     }
 
+    fn lent(place: usize, number: u64, now: Instant) -> Option<HeaderValue> {
+        match lend(place, number, || now) {
+            Loan::Value(value) => Some(value),
+            Loan::Spared | Loan::Unknown => None,
+        }
+    }
+
     #[test]
     fn a_value_comes_back_and_is_lent_again() {
         let now = clock::now();
         let writing = Writing::new(value("TEXT eps=1"), now + Duration::from_secs(1));
         let (place, number) = (place(), writing.number);
         keep(place, Arc::new(writing));
-        let lent = lend(place, number, now).unwrap();
-        assert!(!is_known(&lent, 1), "nobody has read it");
-        let address = lent.as_bytes().as_ptr();
-        give_back(lent, 1);
-        let again = lend(place, number, now).unwrap();
+        let first = lent(place, number, now).unwrap();
+        assert!(!is_known(&first, 1), "nobody has read it");
+        let address = first.as_bytes().as_ptr();
+        give_back(first, 1);
+        let again = lent(place, number, now).unwrap();
         assert_eq!(
             (again.as_bytes().as_ptr(), &again),
             (address, &value("TEXT eps=1"))
@@ -167,11 +217,26 @@ mod tests {
             !is_known(&value("TEXT eps=1"), 1),
             "the same words, of somebody else"
         );
-        assert_eq!(
-            lend(place, number, now + Duration::from_secs(1)),
-            None,
-            "old"
-        );
+        let old = lent(place, number, now + Duration::from_secs(1));
+        assert_eq!(old, None);
+    }
+
+    #[test]
+    fn of_many_answers_in_a_row_some_bring_it() {
+        let now = clock::now();
+        let writing = Writing::new(value("TEXT eps=1"), now + Duration::from_secs(1));
+        let (place, number) = (place(), writing.number);
+        keep(place, Arc::new(writing));
+        // The one that kept it was the first.
+        let brings = |_| lend(place, number, || now) != Loan::Spared;
+        assert!((1..FIRST).all(brings), "the first of all bring it");
+        let later: Vec<_> = (0..40).map(brings).collect();
+        let one_in_four = [false, false, false, true].repeat(10);
+        assert_eq!(later, one_in_four);
+        // The next to look at the clock finds it old, however few came in between.
+        let old = || now + Duration::from_secs(1);
+        let looks = (0..4).map(|_| lend(place, number, old));
+        assert_eq!(looks.last(), Some(Loan::Unknown));
     }
 
     proptest! {
@@ -192,7 +257,7 @@ mod tests {
                     told[instance] = None;
                 }
                 let writing = &writings[instance];
-                let lent = lend(instance, writing.number, now).unwrap_or_else(|| {
+                let lent = lent(instance, writing.number, now).unwrap_or_else(|| {
                     keep(instance, Arc::clone(writing));
                     told[instance] = None;
                     writing.value.clone()
