@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
@@ -77,7 +77,7 @@ impl Admin {
             (&Method::GET, ["stats"]) => Ok(
                 json!({ "caches": self.caches.values().map(|cache| cache.stats()).collect::<Vec<_>>() }),
             ),
-            (_, ["stats"]) => Err(Refusal::Method),
+            (_, ["stats"]) => Err(Refusal::Method(GET)),
             (_, ["caches", name, action]) => {
                 let cache = self.caches.get(*name).ok_or(Refusal::NotFound)?;
                 Arc::clone(cache).act(&method, action, &query).await
@@ -87,11 +87,15 @@ impl Admin {
     }
 }
 
+const GET: HeaderValue = HeaderValue::from_static("GET");
+const POST: HeaderValue = HeaderValue::from_static("POST");
+
 /// Why a request is not answered.
 #[derive(Debug)]
 enum Refusal {
     NotFound,
-    Method,
+    /// With the one that is allowed.
+    Method(HeaderValue),
     BadRequest(&'static str),
     Tier(CacheError),
 }
@@ -100,13 +104,22 @@ impl Refusal {
     fn parts(&self) -> (StatusCode, String) {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not found".to_owned()),
-            Self::Method => (
+            Self::Method(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method not allowed".to_owned(),
             ),
             Self::BadRequest(why) => (StatusCode::BAD_REQUEST, (*why).to_owned()),
             Self::Tier(error) => (StatusCode::BAD_GATEWAY, error.to_string()),
         }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let (status, error) = self.parts();
+        let mut response = respond(status, &json!({ "error": error }));
+        if let Self::Method(allowed) = self {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        response
     }
 }
 
@@ -161,7 +174,8 @@ where
                     .map_err(Refusal::Tier)?;
                     Ok(json!({ "cleared": self.namespace() }))
                 }
-                (_, "stats" | "policy" | "entry" | "invalidate" | "clear") => Err(Refusal::Method),
+                (_, "stats" | "policy" | "entry") => Err(Refusal::Method(GET)),
+                (_, "invalidate" | "clear") => Err(Refusal::Method(POST)),
                 _ => Err(Refusal::NotFound),
             }
         })
@@ -208,20 +222,20 @@ impl<B> tower_service::Service<Request<B>> for Admin {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         Box::pin(async move {
             let query = uri.query().unwrap_or_default().to_owned();
-            let (status, body) = match admin.answer(method, uri.path().to_owned(), query).await {
-                Ok(body) => (StatusCode::OK, body),
-                Err(refusal) => {
-                    let (status, error) = refusal.parts();
-                    (status, json!({ "error": error }))
-                }
-            };
-            let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-            *response.status_mut() = status;
-            let json = header::HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
-            Ok(response)
+            let answer = admin.answer(method, uri.path().to_owned(), query).await;
+            Ok(answer.map_or_else(Refusal::into_response, |body| {
+                respond(StatusCode::OK, &body)
+            }))
         })
     }
+}
+
+fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
 impl std::fmt::Debug for Admin {

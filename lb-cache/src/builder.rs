@@ -97,7 +97,8 @@ where
         self
     }
 
-    /// Share of a life after which one reader renews the value in the background. Default: none.
+    /// Share of a life after which one reader renews the value in the background; after a
+    /// failure nobody tries again for 1 s, or as [`Stale::throttle`] says. Default: none.
     pub fn refresh_at(mut self, share: f64) -> Self {
         self.policy.refresh_at = Some(share);
         self

@@ -4,11 +4,15 @@
 //! While a cache is busy a task therefore writes the time into one atomic every
 //! few milliseconds, and hits read that. An idle cache has no such task: then
 //! the atomic is zero, which means "asleep, read the real clock". Entries may so
-//! be served up to [`TICK`] plus one scheduling delay past their end.
+//! be served up to [`TICK`] plus one scheduling delay past their end. That delay
+//! has no bound on a runtime that runs only while somebody blocks on it, so the
+//! task runs on no such runtime: there, hits read the real clock.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
+
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::stats::Hits;
 
@@ -129,14 +133,22 @@ impl Clock {
         if !self.virtual_time {
             // Relaxed: a hint; an extra or a missing wake-up harms nobody.
             let readings = self.exact_readings.fetch_add(1, Ordering::Relaxed);
-            if readings == WAKE_AFTER
-                && let Ok(runtime) = tokio::runtime::Handle::try_current()
-            {
-                runtime.spawn(tick(Asleep(Arc::downgrade(self))));
+            if readings == WAKE_AFTER {
+                match runs_by_itself() {
+                    Some(runtime) => drop(runtime.spawn(tick(Asleep(Arc::downgrade(self))))),
+                    // Relaxed: a hint, too. The next ones may come from elsewhere.
+                    None => self.exact_readings.store(0, Ordering::Relaxed),
+                }
             }
         }
         self.exact()
     }
+}
+
+/// The runtime of the caller, if it has threads of its own to run tasks on.
+fn runs_by_itself() -> Option<Handle> {
+    let runtime = Handle::try_current().ok()?;
+    (runtime.runtime_flavor() == RuntimeFlavor::MultiThread).then_some(runtime)
 }
 
 /// Puts the coarse clock back to sleep when its task ends, however it ends.
@@ -212,13 +224,42 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_busy_clock_ticks_and_an_idle_one_falls_asleep() {
         let clock = Arc::new(Clock::start(false));
-        for _ in 0..=WAKE_AFTER {
-            clock.coarse();
-        }
+        tokio::spawn(tick(Asleep(Arc::downgrade(&clock))));
         tokio::time::sleep(TICK * 3).await;
         assert_ne!(clock.coarse.load(Ordering::Relaxed), 0, "awake");
         tokio::time::sleep(TICK * (IDLE_TICKS + 5)).await;
         assert_eq!(clock.coarse.load(Ordering::Relaxed), 0, "asleep again");
+    }
+
+    #[test]
+    fn a_clock_is_woken_where_its_task_will_run_and_nowhere_else() {
+        let clock = Arc::new(Clock::start(false));
+        let read = || {
+            for _ in 0..=WAKE_AFTER {
+                clock.coarse();
+            }
+        };
+        let ticks = || clock.coarse.load(Ordering::Relaxed) != 0;
+        read();
+        let lone = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        lone.block_on(async { read() });
+        let tasks = lone.metrics().num_alive_tasks();
+        assert_eq!(tasks, 0, "nobody would run it any more");
+        let busy = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .unwrap();
+        let _entered = busy.enter();
+        read();
+        let woken = (0..2_000).any(|_| {
+            std::thread::sleep(TICK);
+            ticks()
+        });
+        assert!(woken);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | 3      | codec of the payload                                      |
 //! | 4      | flags: 1 no such value, 2 tombstone, 4 compressed         |
 //! | 6..8   | schema: version of the value's type                       |
-//! | 8..16  | created, milliseconds since 1970                          |
+//! | 8..16  | begun to be found out, milliseconds since 1970            |
 //! | 16..24 | end of the fresh life, likewise; all ones: none           |
 //! | 24..32 | generation: changes with every write of the key           |
 //! | 32..36 | length of the payload                                     |
@@ -70,7 +70,7 @@ pub struct Envelope<'a> {
     pub schema: u16,
     /// Whether the payload is compressed.
     pub compressed: bool,
-    /// When it was sealed, by the writer's clock.
+    /// When the writer began to find it out, by its clock.
     pub created: UnixMillis,
     /// When it stops being fresh, by the writer's clock.
     pub fresh_until: Option<UnixMillis>,

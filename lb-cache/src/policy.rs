@@ -31,7 +31,8 @@ pub struct Policy {
     /// The largest share of a life that is cut off at random, so that entries
     /// written together do not end together. Default: 0.05.
     pub jitter: f64,
-    /// Share of a life after which one reader renews the value in the background. Default: none.
+    /// Share of a life after which one reader renews the value in the background; after a
+    /// failure nobody tries again for 1 s, or as [`Stale::throttle`] says. Default: none.
     pub refresh_at: Option<f64>,
     /// Serving values past their end. Default: never.
     pub stale: Option<Stale>,

@@ -129,6 +129,23 @@ async fn nonsense_gets_its_exact_status() {
 }
 
 #[tokio::test]
+async fn who_uses_the_wrong_method_is_told_the_right_one() {
+    let (_cache, _tier, mut admin) = world();
+    for (method, uri, allowed) in [
+        (Method::POST, "/stats", "GET"),
+        (Method::HEAD, "/caches/numbers/policy", "GET"),
+        (Method::DELETE, "/caches/numbers/entry?key=1", "GET"),
+        (Method::GET, "/caches/numbers/invalidate?key=1", "POST"),
+        (Method::OPTIONS, "/caches/numbers/clear", "POST"),
+    ] {
+        let request = Request::builder().method(method.clone()).uri(uri);
+        let Ok(answer) = admin.call(request.body(()).unwrap()).await;
+        assert_eq!(answer.status(), 405, "{method} {uri}");
+        assert_eq!(answer.headers()["allow"], allowed, "{method} {uri}");
+    }
+}
+
+#[tokio::test]
 async fn a_tier_that_refuses_is_reported() {
     let (_cache, tier, mut admin) = world();
     tier.set(Chaos::Failing);

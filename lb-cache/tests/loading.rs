@@ -246,6 +246,31 @@ async fn an_entry_ends_with_its_time_to_live() {
     assert_eq!(load_now(&cache, 2).await, 2);
 }
 
+#[test]
+fn an_entry_ends_in_time_while_nobody_drives_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let cache = TieredCache::<u32, u32>::builder("test")
+        .local(Local::ttl(10, Duration::from_millis(50)))
+        .build()
+        .expect("a valid policy");
+    runtime.block_on(async {
+        cache.insert(1, 1).await.unwrap();
+        for _ in 0..1_000 {
+            let _busy = cache.get_if_local(&1);
+        }
+        // What it has begun may run for a while.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    });
+    let ended = (0..1_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        cache.get_if_local(&1).is_none()
+    });
+    assert!(ended, "it lives as long as the runtime stands still");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loader_may_shorten_a_life() {
     let cache = cache();

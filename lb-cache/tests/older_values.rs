@@ -147,6 +147,60 @@ async fn a_fill_that_ends_after_a_clear_brings_nothing_back() {
     assert_eq!(build().get(&k()).await.unwrap(), None, "after a restart");
 }
 
+/// Two instances on one tier.
+fn two(redis: &Memory) -> [Cache; 2] {
+    [(); 2].map(|()| {
+        let shared = builder().shared(redis.clone(), 100 * SECOND);
+        shared.build().unwrap()
+    })
+}
+
+/// Begins to load 1; what comes back ends it.
+async fn begin_to_load(cache: &Cache) -> impl AsyncFnOnce() {
+    let (go_on, wait) = tokio::sync::oneshot::channel::<()>();
+    let slow = move || async move {
+        wait.await.map_err(BoxError::from)?;
+        Ok::<_, BoxError>(vec![1])
+    };
+    let loading = tokio::spawn(cache.get_or_load(&k(), slow));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let cache = cache.clone();
+    async move || {
+        go_on.send(()).unwrap();
+        assert_eq!(*loading.await.unwrap().unwrap(), [1]);
+        settle(&cache).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_began_before_a_clear_was_made_good_does_not_outlive_a_tombstone() {
+    let redis = tier();
+    let [cache, other] = two(&redis);
+    redis.set(Chaos::Failing);
+    cache.clear().await.unwrap();
+    redis.set(Chaos::Well);
+    let end = begin_to_load(&cache).await;
+    other.invalidate(&k()).await.unwrap();
+    // The clear is made good, and takes the tombstone along.
+    tokio::time::sleep(SECOND).await;
+    end().await;
+    assert_eq!(other.get(&k()).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_of_another_instance_that_ends_after_a_clear_is_not_believed() {
+    let redis = tier();
+    let [cache, other] = two(&redis);
+    let end = begin_to_load(&other).await;
+    cache.clear().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    end().await;
+    assert_eq!(cache.get(&k()).await.unwrap(), None, "older than the clear");
+    other.insert(k(), vec![2]).await.unwrap();
+    let newer = cache.get(&k()).await.unwrap().expect("newer than that");
+    assert_eq!(*newer, [2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_repair_does_not_undo_a_newer_write() {
     let redis = tier();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lb_cache::source::Previous;
+use lb_cache::tier::{ChaosTier, MemoryTier};
 use lb_cache::{BoxError, Builder, CacheError, Loaded, Local, Source, TieredCache};
 use tokio::time::advance;
 
@@ -162,6 +163,65 @@ async fn a_failed_renewal_keeps_a_good_value_and_backs_off() {
     }
     assert_eq!(cache.stats().loads.failed, 1);
     assert_eq!(cache.get_if_local(&1).as_deref(), Some(&1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_stale_values_too_a_failing_renewal_backs_off() {
+    let cache = TieredCache::builder("test")
+        .local(Local::ttl(100, 100 * SECOND))
+        .refresh_at(0.5)
+        .jitter(0.0)
+        .virtual_time()
+        .build()
+        .expect("a valid policy");
+    load(&cache, Ok(1)).await.unwrap();
+    advance(50 * SECOND).await;
+    for seconds in 1..=10 {
+        for _ in 0..50 {
+            assert_eq!(load(&cache, Err("down")).await.unwrap(), 1);
+            settle(&cache).await;
+        }
+        assert_eq!(cache.stats().loads.failed, seconds, "once a second");
+        advance(SECOND).await;
+    }
+    assert_eq!(load(&cache, Ok(2)).await.unwrap(), 1);
+    settle(&cache).await;
+    assert_eq!(cache.get_if_local(&1).as_deref(), Some(&2));
+    advance(50 * SECOND).await;
+    assert_eq!(load(&cache, Err("down")).await.unwrap(), 2);
+    settle(&cache).await;
+    advance(50 * SECOND).await;
+    assert!(load(&cache, Err("down")).await.is_err(), "it ends in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_is_treated_like_one_that_fails() {
+    let tier = ChaosTier::new(MemoryTier::new(10));
+    let build = || {
+        let shared = builder().shared(tier.clone(), 10 * SECOND);
+        shared.build().expect("a valid policy")
+    };
+    let cache = build();
+    load(&cache, Ok(1)).await.unwrap();
+    settle(&cache).await;
+    advance(11 * SECOND).await;
+    let panicking = || async {
+        let broken: Result<u32, BoxError> = Err("broken".into());
+        Ok::<_, BoxError>(broken.expect("a source without bugs"))
+    };
+    // One holds the stale value itself, the other finds it in the shared tier.
+    for cache in [cache, build()] {
+        for _ in 0..100 {
+            assert_eq!(*cache.get_or_load(&1, panicking).await.unwrap(), 1);
+            settle(&cache).await;
+        }
+        let loads = cache.stats().loads;
+        assert_eq!((loads.started, loads.panicked), (loads.loaded + 1, 1));
+        advance(5 * SECOND).await;
+        assert_eq!(*cache.get_or_load(&1, panicking).await.unwrap(), 1);
+        settle(&cache).await;
+        assert_eq!(cache.stats().loads.panicked, 2);
+    }
 }
 
 /// Answers `unchanged` to whoever holds the current version.

@@ -12,6 +12,8 @@
 //! | `GET /scheduler/{tenant}` | where one tenant stands; 404 if it is not known |
 //! | `POST /devices/{uuid}/clear-health` | declares a repaired device healthy; 404 if it is not known |
 //!
+//! Names of tenants and devices are percent-encoded where they have to be: a slash is `%2F`.
+//!
 //! ```
 //! use http::Request;
 //! use lb_gpu::admin::Admin;
@@ -29,6 +31,7 @@
 //! # }
 //! ```
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -94,7 +97,7 @@ impl Admin {
     async fn answer(self, method: Method, path: String) -> Response<Full<Bytes>> {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match (method.as_str(), &*segments) {
-            ("POST", ["devices", id, "clear-health"]) => self.clear_health(id).await,
+            ("POST", ["devices", id, "clear-health"]) => self.clear_health(&decoded(id)).await,
             (_, ["devices", _, "clear-health"]) => not_allowed("POST"),
             ("GET" | "HEAD", segments) => self.read(segments),
             _ => not_allowed("GET, HEAD"),
@@ -119,7 +122,7 @@ impl Admin {
                 respond(StatusCode::OK, exporter::CONTENT_TYPE, text.into())
             }
             (["scheduler"], Some(share)) => json(StatusCode::OK, &share.explain_all()),
-            (["scheduler", tenant], Some(share)) => match share.explain(tenant) {
+            (["scheduler", tenant], Some(share)) => match share.explain(&decoded(tenant)) {
                 Some(explanation) => json(StatusCode::OK, &explanation),
                 None => problem(StatusCode::NOT_FOUND, "the tenant is not known"),
             },
@@ -164,6 +167,11 @@ impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
+}
+
+/// A segment of a path as it was meant; what is no text is nobody's name.
+fn decoded(segment: &str) -> Cow<'_, str> {
+    percent_encoding::percent_decode_str(segment).decode_utf8_lossy()
 }
 
 fn json(status: StatusCode, document: &impl Serialize) -> Response<Full<Bytes>> {

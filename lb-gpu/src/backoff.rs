@@ -15,7 +15,7 @@ impl Backoff {
     pub(crate) fn delay(&self, attempt: u32, random: f64) -> Duration {
         let factor = 1u32.checked_shl(attempt).unwrap_or(u32::MAX);
         let full = self.base.saturating_mul(factor).min(self.max);
-        full.mul_f64(1.0 - 0.25 * random.clamp(0.0, 1.0))
+        full - full.mul_f64(0.25 * random.clamp(0.0, 1.0))
     }
 }
 
@@ -33,6 +33,13 @@ mod tests {
         let waits: Vec<_> = (0..8).map(|n| BACKOFF.delay(n, 0.0).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(BACKOFF.delay(4_000_000, 0.0).as_secs(), 60);
+    }
+
+    #[test]
+    fn a_wait_without_end_is_a_wait_like_any_other() {
+        let (base, max) = (Duration::MAX, Duration::MAX);
+        assert_eq!(Backoff { base, max }.delay(0, 0.0), Duration::MAX);
+        assert!(Backoff { base, max }.delay(9, 1.0) > Duration::MAX / 2);
     }
 
     #[test]

@@ -145,6 +145,36 @@ async fn the_scheduler_explains_itself() {
 }
 
 #[tokio::test]
+async fn names_that_a_path_cannot_hold_are_found_percent_encoded() {
+    let slice = "MIG-GPU-1/2/0";
+    let (probe, _gpus) = FakeProbe::with_devices([DeviceReading::new(slice)]);
+    let sampler = Sampler::start(probe);
+    sampler.ready().await;
+    let names = ["team a", "a/b", "größe", "50%", "..", "\"<x>\n"];
+    let builder = FairShare::builder().slots(1);
+    let share = names
+        .iter()
+        .fold(builder, |all, name| all.tenant(*name, 1.0));
+    let admin = Admin::new(&sampler).scheduler(share.build().unwrap());
+    for (name, path) in names.iter().zip([
+        "team%20a",
+        "a%2Fb",
+        "gr%C3%B6%C3%9Fe",
+        "50%25",
+        "..",
+        "%22%3Cx%3E%0A",
+    ]) {
+        let one = ask(&admin, "GET", &format!("/scheduler/{path}")).await;
+        assert_eq!(one.status, StatusCode::OK, "{path}");
+        assert_eq!(one.json()["tenant"], *name);
+    }
+    let unknown = ask(&admin, "GET", "/scheduler/%ff").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    let cleared = ask(&admin, "POST", "/devices/MIG-GPU-1%2F2%2F0/clear-health").await;
+    assert_eq!(cleared.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
 async fn what_is_not_there_has_exact_statuses() {
     let (sampler, _gpus) = one_gpu().await;
     let admin = Admin::new(&sampler);

@@ -154,5 +154,9 @@ fn settings_that_cannot_work_are_refused() {
             .build()
             .is_err()
     );
+    // A driver that is not there would be opened again without a pause.
+    let reopen = |base, max| SamplerConfig::builder().reopen(base, max).build();
+    assert!(reopen(Duration::ZERO, Duration::MAX).is_err());
+    assert!(reopen(Duration::from_secs(1), Duration::ZERO).is_err());
     assert!(SamplerConfig::builder().build().is_ok());
 }

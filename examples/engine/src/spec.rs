@@ -153,8 +153,7 @@ impl Plan {
             return Err(error("formula", message, NON_FINITE_HINT));
         }
         outputs.sort_by(f64::total_cmp);
-        let at = |share: f64| outputs[(share * (outputs.len() - 1) as f64) as usize];
-        Ok((at(0.5), (at(0.84) - at(0.16)) / 2.0))
+        Ok(frame(&outputs))
     }
 
     /// The drawn inputs as text, `x = 1, y = 0`.
@@ -169,6 +168,16 @@ impl Plan {
             text.join(", ")
         }
     }
+}
+
+/// Centre and scale of sorted outputs. Where most are one and the same value, as of
+/// an option that is hardly ever exercised, the others decide the scale.
+fn frame(outputs: &[f64]) -> (f64, f64) {
+    let at = |share: f64| outputs[(share * (outputs.len() - 1) as f64) as usize];
+    let half = |low: f64, high: f64| (at(high) - at(low)) / 2.0;
+    let scales = [half(0.16, 0.84), half(0.0, 1.0)];
+    let scale = scales.into_iter().find(|scale| *scale > 0.0);
+    (at(0.5), scale.unwrap_or_default())
 }
 
 /// What to do about outputs that are not finite.

@@ -31,6 +31,14 @@ pub enum FetchError {
     Deadline(Duration),
 }
 
+impl FetchError {
+    /// `true` if nobody can have heard the request; otherwise what it asked for may have happened.
+    #[must_use]
+    pub fn is_undelivered(&self) -> bool {
+        matches!(self, Self::Connection(error) if error.is_connect())
+    }
+}
+
 impl Default for Client {
     fn default() -> Self {
         let mut builder = Pooled::builder(TokioExecutor::new());

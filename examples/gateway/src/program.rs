@@ -42,7 +42,7 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
         tenants: args.tenants,
     })
     .await?;
-    announce(&gateway)?;
+    announce(&gateway);
     let programme = if args.no_drain {
         Programme::Scaling
     } else {
@@ -66,9 +66,8 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
     };
     if matches!(played, Ok(true)) && !args.once && !args.no_drain {
         if !args.quiet {
-            // Where nobody reads any more, it serves all the same.
-            writeln!(std::io::stdout(), "still serving; Ctrl-C ends it").unwrap_or_default();
-            announce(&gateway).unwrap_or_default();
+            say("still serving; Ctrl-C ends it");
+            announce(&gateway);
         }
         ended.await;
     }
@@ -83,12 +82,10 @@ async fn demonstration(args: DemoArgs) -> anyhow::Result<ExitCode> {
 async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     let ended = asked_to_end()?;
     let up = Up::start(args).await?;
-    writeln!(
-        std::io::stdout(),
-        "serving  http://{}/\npage     http://{}/",
-        up.address,
-        up.page
-    )?;
+    let (address, page) = (up.address, up.page);
+    say(&format!(
+        "serving  http://{address}/\npage     http://{page}/"
+    ));
     ended.await;
     up.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -103,9 +100,13 @@ async fn instance(args: InstanceArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Where to look.
-fn announce(gateway: &Gateway) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+fn announce(gateway: &Gateway) {
     let (page, registry) = (gateway.authority(), gateway.registry_uri());
-    writeln!(out, "open      http://{page}/\nregistry  {registry}")?;
-    Ok(out.flush()?)
+    say(&format!("open      http://{page}/\nregistry  {registry}"));
+}
+
+/// Where nobody reads, it serves all the same.
+fn say(words: &str) {
+    let mut out = std::io::stdout();
+    let _nobody_reads = writeln!(out, "{words}").and_then(|()| out.flush());
 }

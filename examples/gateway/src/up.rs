@@ -7,9 +7,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::Uri;
 use lb_core::Pool;
 use lb_core::client::TrustedProxies;
 use lb_core::health::{HealthCheck, HttpProbe};
@@ -24,6 +25,8 @@ use crate::cli::UpArgs;
 use crate::http::{Board, board};
 use crate::wiring::limits::Limits;
 use crate::{clock, observe, server};
+
+const EXAMPLE: &str = "upstreams look like http://10.0.0.1:8000";
 
 /// A gateway over given upstreams.
 #[derive(Debug)]
@@ -45,14 +48,14 @@ impl Up {
     /// If an upstream is no address, or a port is taken.
     pub async fn start(args: UpArgs) -> anyhow::Result<Self> {
         let recorder = observe::record();
-        let upstreams = args.upstreams.iter().map(|upstream| with_scheme(upstream));
+        let upstreams = upstreams(&args.upstreams)?;
         let health = health(&args)?;
         let pool = Pool::builder("up")
             .endpoints(upstreams)
             .health(health)
             .outlier(OutlierDetection::default())
             .build();
-        let pool = pool.context("upstreams look like http://10.0.0.1:8000")?;
+        let pool = pool.context(EXAMPLE)?;
         let listener = TcpListener::bind(args.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
         let page = TcpListener::bind(SocketAddr::new(args.listen.ip(), 0)).await?;
@@ -94,13 +97,38 @@ fn health(args: &UpArgs) -> anyhow::Result<HealthCheck> {
     Ok(check.fall(2).rise(1))
 }
 
-/// `10.0.0.1:8000` is as good as `http://10.0.0.1:8000`.
-fn with_scheme(upstream: &str) -> String {
-    if upstream.contains("://") {
-        upstream.to_owned()
-    } else {
-        format!("http://{upstream}")
+/// The addresses in one spelling. What would be served otherwise than it reads is refused here:
+/// nobody would notice before the first request, or ever.
+fn upstreams(args: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut all: Vec<String> = Vec::with_capacity(args.len());
+    for text in args {
+        let address = address(text).with_context(|| format!("{text:?} is no upstream"))?;
+        ensure!(!all.contains(&address), "{text:?} is named twice");
+        all.push(address);
     }
+    Ok(all)
+}
+
+/// `10.0.0.1:8000` is as good as `http://10.0.0.1:8000/`.
+fn address(text: &str) -> anyhow::Result<String> {
+    let whole = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    let uri: Uri = whole.parse().context(EXAMPLE)?;
+    let scheme = uri.scheme_str().unwrap_or_default();
+    ensure!(
+        ["http", "h2c"].contains(&scheme),
+        "this gateway speaks http or h2c with upstreams, not {scheme}"
+    );
+    let authority = uri.authority().context(EXAMPLE)?;
+    let (host, spelt) = (authority.host(), authority.as_str());
+    ensure!(!spelt.contains('@'), "an upstream has no user; {EXAMPLE}");
+    ensure!(authority.port().is_some() || spelt == host, EXAMPLE);
+    let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
+    ensure!(bare, "requests keep their own path; {EXAMPLE}");
+    Ok(format!("{scheme}://{}", spelt.to_ascii_lowercase()))
 }
 
 fn snapshots(pool: Pool) -> impl Fn() -> BoxFuture<'static, String> + Send + 'static {

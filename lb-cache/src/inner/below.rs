@@ -200,7 +200,6 @@ impl<K, V: 'static> Below<K, V> {
             return None;
         }
         let (payload, compressed) = pack::pack(encoded, self.compress_above);
-        let created = write.made;
         let sealed = Envelope {
             kind: if write.value.is_some() {
                 Kind::Value
@@ -210,8 +209,8 @@ impl<K, V: 'static> Below<K, V> {
             codec: self.codec.id(),
             schema: self.stamp.schema(),
             compressed,
-            created,
-            fresh_until: life.map(|life| created.after(life)),
+            created: write.began,
+            fresh_until: life.map(|life| write.made.after(life)),
             generation: self.stamp.generation(),
             etag: write.etag.as_deref(),
             payload: &payload,
@@ -236,7 +235,7 @@ impl<K, V: 'static> Below<K, V> {
     ) {
         let overtaken = level
             .distrusted_until()
-            .is_some_and(|until| write.made <= until);
+            .is_some_and(|until| write.began <= until);
         if overtaken {
             return level.counters.refused_writes.add(1);
         }

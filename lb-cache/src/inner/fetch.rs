@@ -1,7 +1,12 @@
 //! What a flight does when it brings something home: keep it, load it, fill the tiers that missed.
 
+use std::future::poll_fn;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -15,6 +20,9 @@ use crate::flight::{Outcome, Pilot};
 use crate::freshness::{Age, UnixMillis};
 use crate::local::Entry;
 use crate::source::{Found, Loaded, Previous};
+
+/// After a failed renewal nobody tries again for so long, where the policy does not say.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the tiers told a flight on its way down.
 pub(super) struct Told<V> {
@@ -75,11 +83,13 @@ where
     /// Takes over what a lower tier holds, and lands; `None` if the key was changed during
     /// the flight. Its life here never exceeds its life there.
     pub(super) fn adopt(&self, pilot: Pilot<K, V>, held: Held<V>, fills: bool) -> Option<Write<V>> {
+        let now = if fills { self.wall() } else { UnixMillis(0) };
         let write = Write {
             value: held.value,
             etag: held.etag,
             cap: held.remaining,
-            made: if fills { self.wall() } else { UnixMillis(0) },
+            began: now,
+            made: now,
         };
         let keep = self.keeper(&write);
         let kept = pilot.commit_and_land(Ok(write.value.clone()), keep);
@@ -101,10 +111,11 @@ where
         let held = previous
             .as_ref()
             .map(|previous| (Arc::clone(&previous.value), previous.etag.clone()));
+        let began = self.wall();
         match self
             .load(load, previous)
             .await
-            .and_then(|loaded| self.settle(loaded, held))
+            .and_then(|loaded| self.settle(loaded, held, began))
         {
             Ok(write) => {
                 let keep = self.keeper(&write);
@@ -136,17 +147,20 @@ where
         };
         let counters = &self.counters;
         counters.loads.add(1);
-        let _panic = PanicCounter(self);
         let begin = clock::now();
-        let loaded = timeout(limits.hard, load(previous)).await;
+        let loaded = timeout(limits.hard, caught(async move { load(previous).await })).await;
         counters
             .load_latency
             .record(clock::now().saturating_duration_since(begin));
         match loaded {
-            Ok(Ok(loaded)) => Ok(loaded),
-            Ok(Err(error)) => {
+            Ok(Ok(Ok(loaded))) => Ok(loaded),
+            Ok(Ok(Err(error))) => {
                 counters.failed.add(1);
                 Err(CacheError::load(error))
+            }
+            Ok(Err(Panicked)) => {
+                counters.panicked.add(1);
+                Err(CacheError::Panicked)
             }
             Err(_) => {
                 counters.timed_out.add(1);
@@ -160,6 +174,7 @@ where
         &self,
         loaded: Loaded<V>,
         held: Option<(Arc<V>, Option<Arc<str>>)>,
+        began: UnixMillis,
     ) -> Result<Write<V>, CacheError> {
         let Loaded {
             found,
@@ -188,6 +203,7 @@ where
             value,
             etag,
             cap,
+            began,
             made,
         })
     }
@@ -269,15 +285,14 @@ where
 
     /// After a failed load nobody tries again for a while, if a value can stand in.
     fn throttle(&self, pilot: &Pilot<K, V>) {
-        let Some(stale) = self.policy.stale else {
-            return;
-        };
+        let stale = self.policy.stale;
+        let throttle = stale.map_or(RENEWAL_PAUSE, |stale| stale.throttle);
         let now = self.clock.exact();
         pilot.commit(|| {
             if let Some(entry) = self.store.get(pilot.key())
                 && entry.age(now) != Age::Dead
             {
-                let life = entry.life().throttled(now, stale.throttle);
+                let life = entry.life().throttled(now, throttle);
                 self.store
                     .insert(pilot.key().clone(), entry.with_life(life));
             }
@@ -292,13 +307,18 @@ fn as_previous<V>(held: &Held<V>) -> Option<Previous<V>> {
     })
 }
 
-/// Counts a panic of the loader when it unwinds.
-struct PanicCounter<'a, K, V>(&'a Inner<K, V>);
+/// What a loader panicked with has been reported by the panic itself.
+struct Panicked;
 
-impl<K, V> Drop for PanicCounter<'_, K, V> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.counters.panicked.add(1);
-        }
-    }
+/// Turns a panic of a loader into an end like any other: it releases all waiters, a stale
+/// value stands in for it, and the next attempt waits.
+async fn caught<F: Future>(load: F) -> Result<F::Output, Panicked> {
+    let mut load = pin!(load);
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(cx))) {
+            Ok(step) => step.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        },
+    )
+    .await
 }

@@ -42,7 +42,10 @@ pub(crate) struct Write<V> {
     pub(crate) etag: Option<Arc<str>>,
     /// A shorter life than the policy's. Zero: it is not to be kept.
     pub(crate) cap: Option<Duration>,
-    /// When it was known, by this process's wall clock: a clear after that refuses it.
+    /// When somebody began to find it out, by this process's wall clock: after a clear that
+    /// came later nobody believes it, not even if it is written last.
+    pub(crate) began: UnixMillis,
+    /// When it was known: from then on it lives.
     pub(crate) made: UnixMillis,
 }
 

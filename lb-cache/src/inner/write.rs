@@ -97,11 +97,13 @@ where
             self.insert_local(key, self.new_entry(value));
             return Ok(());
         };
+        let now = below.stamp.wall();
         let write = Write {
             value: Some(Arc::clone(&value)),
             etag: None,
             cap: None,
-            made: below.stamp.wall(),
+            began: now,
+            made: now,
         };
         for level in below.levels.iter().rev() {
             let written = match below.seal(&self.policy, level, &write) {

@@ -38,6 +38,10 @@ impl Distrust {
     /// Distrusts everything; single keys need not be remembered any more.
     pub(super) fn distrust_all(&mut self, now: UnixMillis) {
         self.keys.clear();
+        self.distrust_until(now);
+    }
+
+    fn distrust_until(&mut self, now: UnixMillis) {
         self.before = self.before.max(Some(now));
     }
 
@@ -77,7 +81,12 @@ impl Level {
                 .await
                 .is_ok()
         {
-            self.locked().clear = None;
+            // What began meanwhile may find the tier as empty as it was then, although
+            // somebody else's tombstone has gone with the rest.
+            let now = self.stamp.wall();
+            let mut distrust = self.locked();
+            distrust.distrust_until(now);
+            distrust.clear = None;
         }
         let keys: Vec<Bytes> = self.locked().keys.iter().take(BATCH).cloned().collect();
         for key in keys {

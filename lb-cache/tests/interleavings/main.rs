@@ -15,6 +15,7 @@ use jumpy::{Broken, pause};
 use subject::{Done, Naive, Subject, Truth};
 
 mod jumpy;
+mod model;
 mod subject;
 
 #[derive(Clone, Copy, Debug)]

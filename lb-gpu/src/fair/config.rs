@@ -1,5 +1,6 @@
 //! Settings of the scheduler, checked once.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::scheduler::Scheduler;
@@ -10,6 +11,10 @@ use crate::snapshot::GpuSnapshot;
 /// Name of the device when there is only one and nobody named it.
 const ONLY_DEVICE: &str = "gpu";
 
+/// Weights that a tenant may have, from a millionth to a million. With less, seconds of
+/// one tenant would be so long that the turns of all others drown in their rounding.
+pub const WEIGHTS: RangeInclusive<f64> = 1e-6..=1e6;
+
 /// A setting that cannot work.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -17,8 +22,8 @@ pub enum InvalidConfig {
     /// There is nothing to share.
     #[error("there is no device with a slot")]
     NoSlots,
-    /// A weight must be a positive, finite number.
-    #[error("tenant {tenant:?} has the weight {weight}, which is not positive and finite")]
+    /// A weight must lie within [`WEIGHTS`].
+    #[error("tenant {tenant:?} has the weight {weight}, which is not between {} and {}", WEIGHTS.start(), WEIGHTS.end())]
     Weight {
         /// Whose weight.
         tenant: String,
@@ -116,7 +121,7 @@ impl Builder {
         self
     }
 
-    /// Adds a tenant. Twice the weight, twice the share.
+    /// Adds a tenant. Twice the weight, twice the share; within [`WEIGHTS`].
     pub fn tenant(mut self, name: impl Into<String>, weight: f64) -> Self {
         self.tenants.push((name.into(), weight));
         self
@@ -178,7 +183,7 @@ impl Builder {
 
     /// # Errors
     ///
-    /// [`InvalidConfig`] without any slot, with a weight that is not positive,
+    /// [`InvalidConfig`] without any slot, with a weight outside of [`WEIGHTS`],
     /// with a limit of zero or a device named twice.
     pub fn build(self) -> Result<FairShare, InvalidConfig> {
         self.build_scheduler().map(FairShare::new)
@@ -212,7 +217,7 @@ impl Builder {
             .stranger_weight
             .map(|weight| ("strangers".to_owned(), weight));
         for (tenant, weight) in self.tenants.iter().chain(&strangers) {
-            if !(weight.is_finite() && *weight > 0.0) {
+            if !WEIGHTS.contains(weight) {
                 return Err(InvalidConfig::Weight {
                     tenant: tenant.clone(),
                     weight: *weight,

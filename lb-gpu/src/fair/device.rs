@@ -65,12 +65,17 @@ impl Device {
 
     pub(super) fn take(&mut self, demand: &Demand) {
         self.used_slots += demand.slots;
-        self.declared_bytes = self.declared_bytes.saturating_add(demand.memory_bytes);
+        self.declared_bytes += self.counted_bytes(demand);
     }
 
     pub(super) fn give_back(&mut self, demand: &Demand) {
         self.used_slots -= demand.slots;
-        self.declared_bytes -= demand.memory_bytes;
+        self.declared_bytes -= self.counted_bytes(demand);
+    }
+
+    /// None where memory is not counted: there its sum has no bound.
+    fn counted_bytes(&self, demand: &Demand) -> u64 {
+        self.memory_bytes.map_or(0, |_| demand.memory_bytes)
     }
 
     pub(super) fn observe_memory(&mut self, used_bytes: u64) {

@@ -61,7 +61,7 @@ mod share;
 mod tenant;
 
 pub use acquire::Acquire;
-pub use config::{Builder, InvalidConfig};
+pub use config::{Builder, InvalidConfig, WEIGHTS};
 pub use demand::{Demand, Refused, Ticket};
 pub use explain::{Explanation, WaitReason};
 pub use permit::{Permit, Revoked};

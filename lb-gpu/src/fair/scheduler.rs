@@ -262,8 +262,9 @@ impl Scheduler {
     /// Slots in use, and slots of all fit devices.
     #[must_use]
     pub fn slots(&self) -> (u32, u32) {
-        let used = self.devices.iter().map(|device| device.used_slots).sum();
+        let sum = |slots: &mut dyn Iterator<Item = u32>| slots.fold(0, u32::saturating_add);
+        let used = sum(&mut self.devices.iter().map(|device| device.used_slots));
         let fit = self.devices.iter().filter(|device| device.fit);
-        (used, fit.map(|device| device.slots).sum())
+        (used, sum(&mut fit.map(|device| device.slots)))
     }
 }

@@ -115,7 +115,8 @@ impl SamplerBuilder {
         self
     }
 
-    /// Which signs lead to which health verdict.
+    /// Which signs lead to which health verdict. Its longest silence is at least three
+    /// periods.
     pub fn health(mut self, policy: HealthPolicy) -> Self {
         self.tracker.health = policy;
         self
@@ -132,6 +133,7 @@ impl SamplerBuilder {
         }
         for (what, value) in [
             ("reopen base", self.backoff.base),
+            ("reopen max", self.backoff.max),
             ("routing_tau", self.tracker.routing_tau),
             ("scaling_tau", self.tracker.scaling_tau),
             ("unknown_after", self.tracker.unknown_after),
@@ -143,12 +145,53 @@ impl SamplerBuilder {
         let Self {
             period,
             backoff,
-            tracker,
+            mut tracker,
         } = self;
+        // What is fresh is no silence: otherwise nothing would ever recover.
+        let gap = &mut tracker.health.longest_gap;
+        *gap = tracker.stale_after.max(*gap);
         Ok(SamplerConfig {
             period,
             backoff,
             tracker,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::health::Verdict;
+    use crate::reading::{DeviceFault, DeviceReading, Reading};
+    use crate::tracker::Tracker;
+
+    #[test]
+    fn a_device_recovers_however_rarely_it_is_looked_at() {
+        let start = clock::now();
+        for seconds in [1, 6, 20] {
+            let period = Duration::from_secs(seconds);
+            let config = SamplerConfig::builder().period(period).build();
+            let mut tracker = Tracker::new(config.expect("a valid period").tracker);
+            let verdicts: Vec<Verdict> = (0..100)
+                .map(|look| {
+                    let now = start + period * look;
+                    let mut gpu = DeviceReading::new("GPU-1");
+                    gpu.fault = (look == 0).then_some(DeviceFault::ResetRequired);
+                    let devices = vec![gpu];
+                    tracker.observe(
+                        Reading {
+                            devices,
+                            ..Reading::default()
+                        },
+                        now,
+                    );
+                    tracker.snapshot(now).devices[0].health.verdict
+                })
+                .collect();
+            let ends = (verdicts.first(), verdicts.last());
+            let expected = (Some(&Verdict::Unfit), Some(&Verdict::Healthy));
+            assert_eq!(ends, expected, "a look every {seconds} s");
+        }
     }
 }

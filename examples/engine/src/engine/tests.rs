@@ -182,6 +182,91 @@ fn a_constant_output_is_its_own_percentiles() {
 }
 
 #[test]
+fn rare_small_outputs_beside_one_frequent_value_are_told_apart() {
+    // An option that is exercised in one case of fifteen, in a large unit.
+    let plan = plan(&[("x", STANDARD)], "max(x - 1.5, 0) * 1e-9", 400_000, 10);
+    let summary = run(&plan);
+    let at = |percent| summary.percentile(percent).unwrap() * 1e9;
+    assert!(
+        at(50.0).abs() < 1e-5 && at(90.0).abs() < 1e-5,
+        "{summary:?}"
+    );
+    assert!((at(95.0) - 0.1449).abs() < 0.02, "{}", at(95.0));
+    assert!((at(99.0) - 0.8263).abs() < 0.05, "{}", at(99.0));
+}
+
+#[test]
+fn a_deviation_of_a_millionth_of_a_millionth_of_the_mean_is_measured() {
+    let far = Distribution::Normal {
+        mean: 1e9,
+        std_dev: 1e-3,
+    };
+    let summary = run(&plan(&[("x", far)], "x", 1_000_000, 11));
+    assert!(
+        (summary.std_dev / 1e-3 - 1.0).abs() < 0.01,
+        "{}",
+        summary.std_dev
+    );
+    assert!((summary.mean - 1e9).abs() < 1e-5, "{}", summary.mean);
+    let spread = summary.percentile(95.0).unwrap() - summary.percentile(5.0).unwrap();
+    assert!((spread / 3.29e-3 - 1.0).abs() < 0.02, "{spread}");
+}
+
+#[test]
+fn parameters_at_their_edges_give_the_values_they_must() {
+    let at = |distribution| run(&plan(&[("x", distribution)], "x", 10_000, 12));
+    for (constant, value) in [
+        (
+            Distribution::Normal {
+                mean: -3.5,
+                std_dev: 0.0,
+            },
+            -3.5,
+        ),
+        (
+            Distribution::Lognormal {
+                mu: 0.0,
+                sigma: 0.0,
+            },
+            1.0,
+        ),
+        (
+            Distribution::Uniform {
+                min: 1e100,
+                max: 1e100,
+            },
+            1e100,
+        ),
+        (
+            Distribution::Triangular {
+                min: 2.0,
+                mode: 2.0,
+                max: 2.0,
+            },
+            2.0,
+        ),
+    ] {
+        let summary = at(constant);
+        let ends = (summary.min, summary.max, summary.std_dev);
+        assert_eq!(ends, (value, value, 0.0), "{constant:?}");
+        assert!(
+            summary.percentiles.iter().all(|p| p.value == value),
+            "{constant:?}"
+        );
+    }
+    for (min, mode, max) in [
+        (-1e100, 1e100, 1e100),
+        (-1.0, -1.0, 1.0),
+        (0.0, 5e-324, 1.0),
+    ] {
+        let summary = at(Distribution::Triangular { min, mode, max });
+        assert!(min <= summary.min && summary.max <= max, "{summary:?}");
+        assert!(summary.std_dev.is_finite() && summary.std_dev > 0.0);
+        assert!(summary.percentiles.is_sorted_by(|a, b| a.value <= b.value));
+    }
+}
+
+#[test]
 fn rare_non_finite_samples_are_counted_and_shown() {
     // x is below -2.9 in about 0.2 % of all draws.
     let summary = run(&plan(&[("x", STANDARD)], "ln(x + 2.9)", 200_000, 8));
@@ -212,7 +297,7 @@ proptest! {
 
     /// Same seed, same result, to the last bit, on any number of threads.
     #[test]
-    fn the_number_of_threads_changes_nothing(seed: u64, iterations in 1_000u64..300_000, threads in 2usize..9) {
+    fn the_number_of_threads_changes_nothing(seed: u64, iterations in 1_000u64..300_000, threads in 2usize..17) {
         let plan = plan(&[("x", STANDARD), ("y", Distribution::Uniform { min: 1.0, max: 2.0 })], "exp(x) / y", iterations, seed);
         let one = CpuEngine::new(1).run(&plan, &Control::default()).unwrap();
         let many = CpuEngine::new(threads).run(&plan, &Control::default()).unwrap();

@@ -72,8 +72,12 @@ impl MakeOperators<f64> for Operators {
 
 /// Functions, with one argument or two.
 pub(super) fn is_function(name: &str) -> bool {
-    ONE_ARGUMENT.iter().any(|(known, _)| *known == name)
-        || TWO_ARGUMENTS.iter().any(|(known, _)| *known == name)
+    ONE_ARGUMENT.iter().any(|(known, _)| *known == name) || takes_two(name)
+}
+
+/// Functions with two arguments.
+pub(super) fn takes_two(name: &str) -> bool {
+    TWO_ARGUMENTS.iter().any(|(known, _)| *known == name)
 }
 
 /// Names that an input may not have.

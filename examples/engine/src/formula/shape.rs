@@ -2,7 +2,7 @@
 //! refuses what `exmex` would read otherwise than a mathematician.
 
 use super::FormulaError;
-use super::operators::{is_function, is_taken};
+use super::operators::{is_function, is_taken, takes_two};
 
 /// Brackets this deep are a mistake or an attack.
 const MAX_DEPTH: usize = 64;
@@ -28,6 +28,8 @@ pub(super) fn check(text: &str) -> Result<String, FormulaError> {
         return Err(FormulaError::Empty);
     }
     check_brackets(&words)?;
+    check_commas(&words)?;
+    check_neighbours(&words)?;
     for (index, word) in words.iter().enumerate() {
         match word {
             Word::Name(name) if is_function(name) && words.get(index + 1) != Some(&Word::Open) => {
@@ -122,6 +124,50 @@ fn check_brackets(words: &[Word<'_>]) -> Result<(), FormulaError> {
     } else {
         Err(FormulaError::Brackets)
     }
+}
+
+/// One comma in each `min(` and `max(`, and none elsewhere: `exmex` reads `-(1, 2)` as `1 - 2`.
+/// Brackets have been checked.
+fn check_commas(words: &[Word<'_>]) -> Result<(), FormulaError> {
+    // Commas that each open bracket still has to have.
+    let mut wanted: Vec<usize> = Vec::new();
+    let mut before = None;
+    for word in words {
+        match word {
+            Word::Open => {
+                let two = matches!(before, Some(Word::Name(name)) if takes_two(name));
+                wanted.push(usize::from(two));
+            }
+            Word::Close if wanted.pop() != Some(0) => return Err(argument_count()),
+            Word::Comma => match wanted.last_mut() {
+                Some(left @ 1) => *left = 0,
+                _ => return Err(argument_count()),
+            },
+            _ => {}
+        }
+        before = Some(*word);
+    }
+    Ok(())
+}
+
+fn argument_count() -> FormulaError {
+    FormulaError::Syntax("min and max have two arguments, everything else has one".to_owned())
+}
+
+/// Between two values stands an operator: `exmex` takes `(2)(3)` and `1 max (2)`.
+fn check_neighbours(words: &[Word<'_>]) -> Result<(), FormulaError> {
+    for pair in words.windows(2) {
+        let ends = match pair[0] {
+            Word::Number(_) | Word::Close => true,
+            Word::Name(name) => !is_function(name),
+            _ => false,
+        };
+        if ends && matches!(pair[1], Word::Number(_) | Word::Name(_) | Word::Open) {
+            let missing = "an operator is missing between two values";
+            return Err(FormulaError::Syntax(missing.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the `+` or `-` at `index` belongs to what follows alone.

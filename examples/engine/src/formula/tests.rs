@@ -29,6 +29,13 @@ fn arithmetic_follows_the_convention() {
         ("cos(PI) + ln(E)", 0.0),
         ("2 * -3", -6.0),
         ("sin(0)^2", 0.0),
+        ("max(4, 2 + 1)", 4.0),
+        ("min(1, 2 * 3 - 1) + 1", 2.0),
+        ("1 - 2 + 3 - 4", -2.0),
+        ("8 / 4 * 2 / 4 * 3", 3.0),
+        ("2 - -3", 5.0),
+        ("-2 * -(3 + 4) / -7", -2.0),
+        ("-max(1, 2)", -2.0),
     ];
     for (text, expected) in cases {
         assert!(
@@ -102,6 +109,25 @@ fn what_does_not_parse_says_why_and_what_to_write() {
         ".",
         "1e",
         "π",
+        "(1, 2)",
+        "-(1, 2)",
+        "2 * -(1, 3)",
+        "sin(1) * (2, 3)",
+        "sin(1, 2)",
+        "max((1, 2))",
+        "max(1, 2, )",
+        "max(, 2)",
+        "(1)(2)",
+        "(1) 2",
+        "2 (1)",
+        "a (1)",
+        "1 + 3 max (4)",
+        "(3) max (4)",
+        "(3) max(1, 2)",
+        "2 sin(1)",
+        "(2) sin(1)",
+        "PI E",
+        "PI (1)",
     ];
     for text in cases {
         let error = Formula::parse(text)
@@ -115,8 +141,23 @@ fn what_does_not_parse_says_why_and_what_to_write() {
         Formula::parse(&long).unwrap_err(),
         FormulaError::TooLong(1201)
     );
+    for many in ["-", "+", "(", "sin(", "max(", "1^", "1,", "max(1,", "- "] {
+        let many = many.repeat(1_000 / many.len());
+        assert!(Formula::parse(&many).is_err(), "{many}");
+    }
     let deep = format!("{}1{}", "(".repeat(400), ")".repeat(400));
     assert_eq!(Formula::parse(&deep).unwrap_err(), FormulaError::Brackets);
+}
+
+#[test]
+fn the_longest_formulas_have_their_value() {
+    assert_eq!(value(&("1+".repeat(499) + "1")), 500.0);
+    assert_eq!(value(&("-".repeat(998) + "1")), 1.0);
+    assert_eq!(value(&("1-".repeat(499) + "1")), -498.0);
+    let deep = format!("{}1{}", "abs(".repeat(64), ")".repeat(64));
+    assert_eq!(value(&deep), 1.0);
+    let nested = format!("{}1{}", "max(".repeat(64), ", 2)".repeat(64));
+    assert_eq!(value(&nested), 2.0);
 }
 
 #[test]

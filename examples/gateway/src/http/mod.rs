@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, put};
+use axum::routing::{any, get, put};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
@@ -92,18 +92,17 @@ impl Api {
         let job = put(simulations::submit)
             .get(simulations::view)
             .delete(simulations::cancel);
-        Router::new()
-            .route("/simulations", get(simulations::list))
-            .route("/simulations/{id}", job)
-            .route("/simulations/{id}/result", get(simulations::result))
-            .route("/simulations/{id}/progress", get(progress::follow))
-            .route("/simulations/", get(Problem::no_such_path))
-            .route(
-                "/simulations/{id}/{*rest}",
-                axum::routing::any(Problem::no_such_path),
-            )
+        let routes = Router::new()
+            .route("/", get(simulations::list))
+            .route("/{id}", job)
+            .route("/{id}/result", get(simulations::result))
+            .route("/{id}/progress", get(progress::follow))
+            .fallback(Problem::no_such_path)
             .method_not_allowed_fallback(Problem::no_such_method)
             .layer(DefaultBodyLimit::max(SPEC_BYTES))
-            .with_state(self)
+            .with_state(self);
+        Router::new()
+            .route("/simulations/", any(Problem::no_such_path))
+            .nest("/simulations", routes)
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::ledger::{JobIdError, LedgerError};
@@ -90,10 +90,19 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status;
         let mut response = (status, Json(self)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        // What a client has to know besides (RFC 9110, 15.5.22; RFC 6455, 4.4).
+        let more: &[(HeaderName, &'static str)] = match status {
+            StatusCode::SERVICE_UNAVAILABLE => &[(header::RETRY_AFTER, "1")],
+            StatusCode::UPGRADE_REQUIRED => &[
+                (header::CONNECTION, "upgrade"),
+                (header::UPGRADE, "websocket"),
+                (header::SEC_WEBSOCKET_VERSION, "13"),
+            ],
+            _ => &[],
+        };
+        for (name, value) in more {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
         }
         response
     }

@@ -151,6 +151,29 @@ async fn hostile_ids_and_paths_are_refused() {
 }
 
 #[tokio::test]
+async fn nothing_below_our_paths_reaches_an_instance() {
+    let instance = || async { StatusCode::IM_A_TEAPOT };
+    let routes = routes().fallback(instance);
+    for path in [
+        "/simulations/",
+        "/simulations//",
+        "/simulations//progress",
+        "/simulations/a/",
+        "/simulations/a//",
+        "/simulations/a/result/",
+        "/simulations/a/progress/x/y",
+    ] {
+        for method in ["GET", "PUT", "OPTIONS"] {
+            let (status, _) = ask(&routes, method, path, "").await;
+            assert!(status.is_client_error(), "{method} {path}");
+            assert_ne!(status, StatusCode::IM_A_TEAPOT, "{method} {path}");
+        }
+    }
+    let (status, _) = ask(&routes, "GET", "/simulationsx", "").await;
+    assert_eq!(status, StatusCode::IM_A_TEAPOT, "the control");
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_before_it_is_read() {
     let endless = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 4096]));
     let (status, problem) = ask(
@@ -203,8 +226,41 @@ async fn a_resume_must_be_a_number_that_was_given_out_and_a_websocket() {
             "{query}"
         );
     }
-    let (status, problem) = ask(&routes, "GET", "/simulations/a/progress", "").await;
-    assert_eq!(status, StatusCode::UPGRADE_REQUIRED, "{problem}");
+    let request = Request::get("/simulations/a/progress").body(Body::empty());
+    let answer = routes.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
+    let header = |name| answer.headers().get(name).map(|value| value.as_bytes());
+    assert_eq!(header("upgrade"), Some(&b"websocket"[..]));
+    assert_eq!(header("connection"), Some(&b"upgrade"[..]));
+    assert_eq!(header("sec-websocket-version"), Some(&b"13"[..]));
+}
+
+#[tokio::test]
+async fn each_route_says_what_else_it_can_do_and_head_is_get_without_its_body() {
+    let routes = routes();
+    ask(&routes, "PUT", "/simulations/a", SPEC).await;
+    for (path, allowed, head) in [
+        ("/simulations", "GET,HEAD", 200),
+        ("/simulations/a", "PUT,GET,HEAD,DELETE", 200),
+        ("/simulations/a/result", "GET,HEAD", 404),
+        ("/simulations/a/progress", "GET,HEAD", 426),
+    ] {
+        for method in ["OPTIONS", "POST", "TRACE", "BREW"] {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.body(Body::empty()).unwrap();
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()["allow"]),
+                (405, &allowed.parse().unwrap()),
+                "{method} {path}"
+            );
+        }
+        let request = Request::head(path).body(Body::empty()).unwrap();
+        let answer = routes.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), head, "HEAD {path}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.is_empty(), "HEAD {path}");
+    }
 }
 
 #[tokio::test]

@@ -57,24 +57,26 @@ impl Settled {
         &self.place.instance
     }
 
-    /// Writes down what the instance says until the attempt is over.
+    /// Writes down what the instance says until the attempt is over. The job there comes back with
+    /// the end, for an instance that is given up may work on it still.
     pub(super) async fn follow(
         mut self,
         ledger: &dyn Ledger,
         view: &JobView,
         token: &CancellationToken,
-    ) -> Ended {
+    ) -> (Ended, Remote) {
         let followed = tokio::select! {
             () = token.cancelled() => None,
             event = self.until_ended(ledger, view) => event,
         };
-        match followed {
+        let ended = match followed {
             Some(event) => Ended::With(event),
             None => {
                 self.remote.cancel().await;
                 Ended::Stopped
             }
-        }
+        };
+        (ended, self.remote)
     }
 
     async fn until_ended(&mut self, ledger: &dyn Ledger, view: &JobView) -> Option<Event> {

@@ -39,6 +39,8 @@ pub(super) enum Refusal {
     Job(Arc<str>),
     /// Another instance might.
     Instance(String),
+    /// It was asked and did not answer. If it has the job it is to be told that it is not wanted.
+    Silent(Box<Remote>, String),
 }
 
 /// What an instance says about its job; also one message of its progress.
@@ -78,10 +80,13 @@ impl Remote {
         let path = format!("{authority}/simulations/g{}-{number}", std::process::id());
         let remote = Self { client, path };
         let body = Bytes::copy_from_slice(spec.as_str().as_bytes());
-        let (status, body) = remote
-            .send_for(Some(tenant), Method::PUT, body)
-            .await
-            .map_err(|error| Refusal::Instance(error.to_string()))?;
+        let (status, body) = match remote.send_for(Some(tenant), Method::PUT, body).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_undelivered() => {
+                return Err(Refusal::Instance(error.to_string()));
+            }
+            Err(error) => return Err(Refusal::Silent(Box::new(remote), error.to_string())),
+        };
         match status {
             StatusCode::ACCEPTED | StatusCode::OK => Ok(remote),
             StatusCode::TOO_MANY_REQUESTS => Err(Refusal::Instance(status.to_string())),

@@ -6,6 +6,7 @@
 //!
 //! * An instance that does not take the job costs nothing: the next one is asked.
 //! * An instance that took the job and is gone costs an attempt: the job starts again elsewhere.
+//! * An instance that may have the job although somebody else gets it is told to drop it.
 //! * A connection that broke is not an instance that is gone: it is asked first.
 
 mod attempt;
@@ -66,7 +67,7 @@ struct Inner {
     places: Places,
     on_result: OnResult,
     client: Client,
-    running: Mutex<HashMap<JobId, CancellationToken>>,
+    running: Mutex<HashMap<JobId, Arc<CancellationToken>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -168,14 +169,15 @@ impl Jobs {
     }
 
     fn start(&self, view: JobView, tenant: Tenant) {
-        let token = self.0.stop.child_token();
-        self.0.running().insert(view.id.clone(), token.clone());
+        let token = Arc::new(self.0.stop.child_token());
+        self.0.running().insert(view.id.clone(), Arc::clone(&token));
         // The task must not keep the owner alive: dropping the last `Jobs` stops it.
         let worker = Worker {
             ledger: Arc::clone(&self.0.ledger),
             places: Arc::clone(&self.0.places),
             on_result: Arc::clone(&self.0.on_result),
             client: self.0.client.clone(),
+            tasks: self.0.tasks.clone(),
             tenant,
         };
         let owner = Arc::downgrade(&self.0);
@@ -183,15 +185,27 @@ impl Jobs {
             let id = view.id.clone();
             worker.run(view, &token).await;
             if let Some(owner) = owner.upgrade() {
-                owner.running().remove(&id);
+                owner.forget(&id, &token);
             }
         });
     }
 }
 
 impl Inner {
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, CancellationToken>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<CancellationToken>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The task with this token has ended. The ledger may have forgotten its job meanwhile, and
+    /// taken a new one in under the same name: that one stays.
+    fn forget(&self, id: &JobId, token: &Arc<CancellationToken>) {
+        let mut running = self.running();
+        if running
+            .get(id)
+            .is_some_and(|known| Arc::ptr_eq(known, token))
+        {
+            running.remove(id);
+        }
     }
 }
 
@@ -201,6 +215,7 @@ struct Worker {
     places: Places,
     on_result: OnResult,
     client: Client,
+    tasks: TaskTracker,
     tenant: Tenant,
 }
 
@@ -236,7 +251,10 @@ impl Worker {
             Ok(Ok(None)) => Ended::Stopped,
             Ok(Ok(Some(settled))) => {
                 let instance = Arc::clone(settled.instance());
-                let ended = settled.follow(self.ledger.as_ref(), view, token).await;
+                let (ended, remote) = settled.follow(self.ledger.as_ref(), view, token).await;
+                if matches!(ended, Ended::With(Event::Lost { .. })) {
+                    self.drop_there(remote);
+                }
                 *avoid = vec![instance];
                 ended
             }
@@ -276,8 +294,19 @@ impl Worker {
                     tracing::debug!(job = %view.id, %instance, %why, "instance did not take the job");
                     avoid.push(instance);
                 }
+                Err(instance::Refusal::Silent(remote, why)) => {
+                    tracing::debug!(job = %view.id, %instance, %why, "instance did not answer");
+                    self.drop_there(*remote);
+                    avoid.push(instance);
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Tells an instance that may have the job to drop it. The job does not wait for that: whoever
+    /// did not answer may take its time now, too.
+    fn drop_there(&self, remote: instance::Remote) {
+        self.tasks.spawn(async move { remote.cancel().await });
     }
 }

@@ -11,9 +11,10 @@ use axum::extract::{RawQuery, State};
 use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use http::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::ledger::{MemoryLedger, Message};
+use crate::ledger::{Limits, MemoryLedger, Message};
 
 /// What one progress connection does.
 #[derive(Clone, Debug)]
@@ -139,6 +140,35 @@ fn places(uris: Vec<String>) -> (Places, Arc<()>) {
     (places, held)
 }
 
+/// An instance that hangs up on whoever submits a job, and how often it was told to drop one.
+async fn hangs_up() -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dropped);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = [0; 1_024];
+            let length = socket.read(&mut head).await.unwrap_or(0);
+            if head[..length].starts_with(b"DELETE ") {
+                // Relaxed: read by a test that waits for it.
+                count.fetch_add(1, Ordering::Relaxed);
+                let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+                let _gone = socket.write_all(answer).await;
+            }
+        }
+    });
+    (uri, dropped)
+}
+
+/// Waits until nothing is under way any more.
+async fn settled(jobs: &Jobs) {
+    jobs.0.tasks.close();
+    let all = jobs.0.tasks.wait();
+    let ended = tokio::time::timeout(Duration::from_secs(20), all).await;
+    ended.expect("the tasks end in time");
+}
+
 fn jobs(uris: Vec<String>) -> (Jobs, Arc<()>) {
     let (places, held) = places(uris);
     (
@@ -238,6 +268,64 @@ async fn an_instance_that_does_not_take_the_job_costs_no_attempt() {
         ),
         (Status::Finished, 1)
     );
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_answer_a_submit_is_told_to_drop_the_job() {
+    let (silent, dropped) = hangs_up().await;
+    let (_, other) = Fake::new(&[&[LAST]]).start().await;
+    let (jobs, _) = jobs(vec![silent, other]);
+    let last = run(&jobs).await.pop().unwrap();
+    assert_eq!((last.status, last.attempt), (Status::Finished, 1));
+    settled(&jobs).await;
+    assert_eq!(dropped.load(Ordering::Relaxed), 1, "it may have a copy");
+}
+
+#[tokio::test]
+async fn an_instance_that_is_given_up_is_told_to_drop_the_job() {
+    let mut vague = Fake::new(&[&[FIRST, Line::Breaks]]);
+    vague.knows = StatusCode::INTERNAL_SERVER_ERROR;
+    let (vague, uri) = vague.start().await;
+    let (_, other) = Fake::new(&[&[LAST]]).start().await;
+    let (jobs, _) = jobs(vec![uri, other]);
+    assert_eq!(run(&jobs).await.last().unwrap().attempt, 2);
+    settled(&jobs).await;
+    assert_eq!(vague.cancelled.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn the_end_of_a_forgotten_job_does_not_take_a_new_one_of_its_name_along() {
+    let (fake, uri) = Fake::new(&[&[LAST], &[FIRST, Line::Waits]]).start().await;
+    let (places, _held) = places(vec![uri]);
+    let [kept, gate] = [(); 2].map(|()| Arc::new(tokio::sync::Semaphore::new(0)));
+    let (told, waits) = (Arc::clone(&kept), Arc::clone(&gate));
+    let on_result: OnResult = Arc::new(move |_, _| {
+        told.add_permits(1);
+        let waits = Arc::clone(&waits);
+        Box::pin(async move { waits.acquire().await.unwrap().forget() })
+    });
+    let ledger = MemoryLedger::new(Limits { jobs: 1, active: 1 });
+    let jobs = Jobs::new(Arc::new(ledger), places, on_result);
+    let [id, other]: [JobId; 2] = ["job", "other"].map(|id| id.parse().unwrap());
+    let submit = async || {
+        let new = jobs.submit(id.clone(), "{}".into(), Tenant::default());
+        assert!(matches!(new.await, Ok(Submitted::New(_))));
+    };
+    submit().await;
+    kept.acquire().await.unwrap().forget();
+    // Another one takes the only place, and leaves it again.
+    let result: Outcome = serde_json::value::to_raw_value(&1).unwrap().into();
+    jobs.submit_known(other, "{}".into(), result).await.unwrap();
+    submit().await;
+    let mut progress = jobs.ledger().follow(&id, 0).await.unwrap();
+    while progress.next().await.is_some_and(|one| one.percent < 10.0) {}
+    gate.add_permits(1);
+    while jobs.0.tasks.len() > 1 {
+        tokio::task::yield_now().await;
+    }
+    jobs.cancel(&id).await.unwrap();
+    settled(&jobs).await;
+    assert_eq!(fake.cancelled.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -175,9 +175,16 @@ impl Cell {
     }
 
     fn follow(self: Arc<Self>, after: u64) -> Result<BoxStream<'static, Message>, LedgerError> {
-        let newest = self.lock().latest().seq;
+        let (newest, ended) = {
+            let job = self.lock();
+            (job.latest().seq, job.latest().status.is_final())
+        };
         if after > newest {
             return Err(LedgerError::Ahead { after, newest });
+        }
+        if ended && after == newest {
+            // Nothing will follow, so nobody may wait for it.
+            return Ok(stream::empty().boxed());
         }
         let changes = self.newest.subscribe();
         let cursor = Some((self, changes, after));

@@ -200,6 +200,17 @@ async fn a_follower_sees_what_was_and_what_comes_and_then_the_end() {
 }
 
 #[tokio::test]
+async fn whoever_has_seen_the_last_message_is_told_at_once_that_nothing_follows() {
+    let ledger = MemoryLedger::default();
+    let job = id("a");
+    ledger.submit(job.clone(), "{}".into()).await.unwrap();
+    let last = ledger.cancel(&job).await.unwrap().latest.seq;
+    let mut rest = ledger.follow(&job, last).await.unwrap();
+    let next = futures_util::FutureExt::now_or_never(rest.next());
+    assert_eq!(next, Some(None), "it would wait for ever");
+}
+
+#[tokio::test]
 async fn a_number_that_was_never_given_out_is_refused() {
     let ledger = MemoryLedger::default();
     ledger.submit(id("a"), "{}".into()).await.unwrap();

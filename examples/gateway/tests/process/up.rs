@@ -104,13 +104,79 @@ async fn two_urls_are_all_it_needs() {
     );
 }
 
-#[tokio::test]
-async fn an_upstream_that_is_no_address_is_refused_with_an_example() {
+/// What `gateway up` says of arguments that cannot be, and how it ends.
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"))
-        .args(["up", "http://", "--listen", "127.0.0.1:0"])
+        .arg("up")
+        .args(arguments)
         .output()
         .unwrap();
-    assert!(!output.status.success());
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("http://10.0.0.1:8000"), "{words}");
+    (output.status.code(), words)
+}
+
+#[test]
+fn upstreams_that_cannot_be_are_refused_with_a_reason() {
+    let any = ["--listen", "127.0.0.1:0"];
+    for (upstreams, reason) in [
+        (&["http://"][..], "http://10.0.0.1:8000"),
+        (&["http://a:99999"], "http://10.0.0.1:8000"),
+        (&["a b"], "http://10.0.0.1:8000"),
+        (&["https://a"], "not https"),
+        (&["ftp://a"], "not ftp"),
+        (&["http://a:1/path"], "keep their own path"),
+        (&["http://a:1?x=1"], "keep their own path"),
+        (&["http://user:secret@a:1"], "has no user"),
+        (&["http://a:1", "http://A:1/"], "named twice"),
+        (&["a:1", "http://a:1"], "named twice"),
+    ] {
+        let (code, words) = refused(&[upstreams, &any].concat());
+        assert_eq!(code, Some(1), "{upstreams:?}: {words}");
+        assert!(words.contains(reason), "{upstreams:?}: {words}");
+    }
+    for usage in [
+        &[][..],
+        &["a", "--listen", "here"],
+        &["a", "--health-seconds", "0"],
+    ] {
+        assert_eq!(refused(usage).0, Some(2), "{usage:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, words) = refused(&["http://127.0.0.1:1", "--listen", &address]);
+    assert_eq!(code, Some(1));
+    assert!(words.contains(&address), "{words}");
+}
+
+#[tokio::test]
+async fn it_serves_although_nobody_reads_what_it_says() {
+    let (a, _a) = upstream("a").await;
+    let authority = format!("127.0.0.1:{}", testkit::port::free());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .args(["up", &a, "--listen", &authority])
+        .stdin(std::process::Stdio::null())
+        .stdout(writer)
+        .spawn()
+        .unwrap();
+    let words = Vec::new();
+    let mut gateway = Process {
+        child,
+        authority,
+        words,
+    };
+    until_async("it serves", async || {
+        let ended = gateway.child.try_wait().unwrap();
+        assert_eq!(ended, None, "it has ended");
+        let answer = send(&gateway.authority, "GET", "/", "").await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+    gateway.signal("TERM");
+    assert!(gateway.ended().await.success());
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use lb_gpu::fair::WEIGHTS;
+
 use crate::jobs::Tenant;
 
 /// A tenant and its share relative to the others.
@@ -14,7 +16,7 @@ pub struct TenantWeight {
 
 /// What is no weight of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write NAME=WEIGHT, as in research=3, with a weight above zero")]
+#[error("write NAME=WEIGHT, as in research=3, with a weight between 0.000001 and 1000000")]
 pub struct TenantWeightError;
 
 impl TenantWeight {
@@ -24,7 +26,7 @@ impl TenantWeight {
         self.tenant.as_str()
     }
 
-    /// Positive and finite.
+    /// Within [`WEIGHTS`].
     #[must_use]
     pub fn weight(&self) -> f64 {
         self.weight
@@ -44,8 +46,8 @@ impl FromStr for TenantWeight {
         let (name, weight) = text.split_once('=').ok_or(TenantWeightError)?;
         let tenant = Tenant::parse(name).ok_or(TenantWeightError)?;
         let weight: f64 = weight.parse().map_err(|_| TenantWeightError)?;
-        let possible = weight.is_finite() && weight > 0.0;
-        possible
+        WEIGHTS
+            .contains(&weight)
             .then_some(Self { tenant, weight })
             .ok_or(TenantWeightError)
     }
@@ -56,12 +58,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_weight_is_a_name_and_a_number_above_zero() {
+    fn a_weight_is_a_name_and_a_number_that_turns_can_be_made_of() {
         let read: TenantWeight = "research=3".parse().unwrap();
         assert_eq!(read.to_string(), "research=3");
         assert_eq!((read.name(), read.weight()), ("research", 3.0));
         for text in [
-            "", "research", "=1", "a=0", "a=-1", "a=NaN", "a=inf", "a b=1", "a=1=2",
+            "", "research", "=1", "a=0", "a=-1", "a=NaN", "a=inf", "a=1e-300", "a b=1", "a=1=2",
         ] {
             assert_eq!(
                 text.parse::<TenantWeight>(),

@@ -141,6 +141,17 @@ impl IntoResponse for Problem {
             let value = HeaderValue::from(time.as_secs());
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
+        if response.status() == StatusCode::UPGRADE_REQUIRED {
+            // To what (RFC 9110, 15.5.22; RFC 6455, 4.4).
+            for (name, value) in [
+                (header::CONNECTION, "upgrade"),
+                (header::UPGRADE, "websocket"),
+                (header::SEC_WEBSOCKET_VERSION, "13"),
+            ] {
+                let value = HeaderValue::from_static(value);
+                response.headers_mut().insert(name, value);
+            }
+        }
         response
     }
 }

@@ -297,6 +297,20 @@ async fn a_cancelled_job_tells_its_watchers() {
 }
 
 #[tokio::test]
+async fn who_is_to_upgrade_is_told_to_what() {
+    let app = app();
+    submit(&app, "a", &spec(1_000, 1)).await;
+    for path in ["/simulations/a/progress", "/ticks"] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = app.router().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED, "{path}");
+        let header = |name| answer.headers().get(name).map(|value| value.as_bytes());
+        assert_eq!(header("upgrade"), Some(&b"websocket"[..]), "{path}");
+        assert_eq!(header("connection"), Some(&b"upgrade"[..]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn ticks_are_numbered_and_finite() {
     let app = app();
     let address = serve(&app).await;
