@@ -90,7 +90,7 @@ fn peak_ewma(input: &Value) -> Answer {
             Some(rtt) => ewma.observe(ms(rtt), now),
             None => ewma.fade(now),
         }
-        estimates.push(ewma.estimate().map(|estimate| estimate.as_secs_f64() * 1e3));
+        estimates.push(ewma.estimate_seconds().map(|seconds| seconds * 1e3));
     }
     Ok(json!({"estimates_ms": estimates}))
 }
@@ -165,13 +165,16 @@ fn number(input: &Value, field: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{field} must be a number"))
 }
 
-/// Names and weights; a weight left out is 1.
+/// Names and weights, which are whole numbers; a weight left out is 1.
 fn named(input: &Value, field: &str, name: &str) -> Result<Vec<(String, u32)>, String> {
     let one = |entry: &Value| {
         let name = entry[name]
             .as_str()
             .ok_or_else(|| format!("{name} must be text"))?;
-        let weight = entry["weight"].as_u64().unwrap_or(1);
+        let weight = match &entry["weight"] {
+            Value::Null => 1,
+            weight => weight.as_u64().ok_or("a weight is no whole number")?,
+        };
         Ok((
             name.to_owned(),
             weight.try_into().map_err(|_| "a weight is too large")?,

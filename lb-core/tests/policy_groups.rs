@@ -8,8 +8,8 @@ use common::{id, picks, random, run, specs, start};
 use lb_core::{
     Cause, EndpointSpec, PickCx, Pool,
     policy::{
-        LeastRequest, PolicyConfig, RoundRobin, Subset, SubsetFallback, WeightedRoundRobin,
-        ZoneAware,
+        ConsistentHash, LeastRequest, PolicyConfig, RoundRobin, Subset, SubsetFallback,
+        WeightedRoundRobin, ZoneAware,
     },
 };
 
@@ -100,6 +100,49 @@ fn a_zone_that_is_too_small_sends_the_rest_elsewhere() {
     run(&pool, 30);
 }
 
+#[test]
+fn a_sick_zone_among_well_ones_is_no_panic() {
+    let pool = zones(4, 4);
+    for sick in 1..4 {
+        pool.mark(&id(sick), Cause::Unhealthy, true);
+    }
+    // 5 of 8 are well: health counts, though only 1 of 4 is well in the own zone.
+    run(&pool, 1_000);
+    let shares = picks(&pool);
+    assert_eq!(shares[1..4], [0, 0, 0], "{shares:?}");
+    assert!(shares[0] > 0 && shares[4..].iter().all(|n| *n > 0));
+    // The control: 3 of 8 are too few, and health is overlooked everywhere.
+    pool.mark(&id(4), Cause::Unhealthy, true);
+    pool.mark(&id(5), Cause::Unhealthy, true);
+    run(&pool, 1_000);
+    let later = picks(&pool);
+    assert!(later[1] > shares[1], "{later:?}");
+}
+
+#[test]
+fn a_key_stays_where_it_is_while_part_of_the_traffic_spills_over() {
+    let (hash, own) = (ConsistentHash::rendezvous(), 1);
+    let by_tier = tiers();
+    by_tier.set_policy(hash.clone()).expect("good");
+    by_tier.mark(&id(0), Cause::Unhealthy, true);
+    let by_zone = zones(own, 3);
+    let policy = ZoneAware::new("a", hash);
+    by_zone.set_policy(policy).expect("good");
+    for pool in [by_tier, by_zone] {
+        let owner = |key, lot| {
+            let cx = PickCx::new(start(), random(lot)).hash(random(key));
+            let lease = pool.pick(&cx).expect("available");
+            lease.endpoint().id().clone()
+        };
+        for key in 0..300 {
+            let first = owner(key, 0);
+            assert!((1..20).all(|lot| owner(key, lot) == first), "{key}");
+        }
+        let shares = picks(&pool);
+        assert!(shares.iter().filter(|n| **n > 0).count() >= 3, "{shares:?}");
+    }
+}
+
 fn versions(fallback: SubsetFallback) -> Pool {
     let specs = specs(4)
         .into_iter()
@@ -128,6 +171,37 @@ fn a_request_gets_an_endpoint_with_the_facts_it_names() {
         picks(&pool).iter().all(|n| *n > 0),
         "without facts anybody may answer"
     );
+}
+
+#[test]
+fn who_names_some_of_the_facts_is_shared_among_all_that_have_them_by_weight() {
+    let specs = specs(4).into_iter().enumerate().map(|(i, spec)| {
+        let spec = spec.metadata("version", if i < 3 { "1" } else { "2" });
+        spec.metadata("stage", format!("s{i}"))
+            .weight(1 + i as u32 % 2)
+    });
+    let policy = Subset::by(["version", "stage"], LeastRequest::default());
+    let pool = Pool::builder("test")
+        .endpoints(specs)
+        .policy(policy.fallback(SubsetFallback::None))
+        .build()
+        .expect("good");
+    let wanted = [("version", "1")];
+    for i in 0..4_000 {
+        let cx = PickCx::new(start(), random(i)).subset(&wanted);
+        drop(pool.pick(&cx).expect("three have it"));
+    }
+    let shares = picks(&pool);
+    assert!((900..1_100).contains(&shares[0]), "{shares:?}");
+    assert!((1_850..2_150).contains(&shares[1]), "{shares:?}");
+    assert_eq!(shares[3], 0, "{shares:?}");
+    // The one that is away leaves its part to the others.
+    pool.mark(&id(1), Cause::Disabled, true);
+    for i in 0..100 {
+        let cx = PickCx::new(start(), random(i)).subset(&wanted);
+        drop(pool.pick(&cx).expect("two are left"));
+    }
+    assert_eq!(picks(&pool)[1], shares[1]);
 }
 
 #[test]

@@ -86,6 +86,25 @@ proptest! {
 }
 
 #[test]
+fn a_bound_is_exact_for_weights_that_do_not_divide_well() {
+    for (weight, multiple) in [(7, 1.0), (11, 1.0), (11, 1.25), (14, 1.5)] {
+        let pool = pool(2, ConsistentHash::maglev().bound(multiple));
+        (0..2).for_each(|i| assert!(pool.set_weight(&id(i), weight)));
+        let mut leases = Vec::new();
+        for requests in 1..=80_u32 {
+            let cx = PickCx::new(start(), 7).hash(1);
+            leases.push(pool.pick(&cx).expect("available"));
+            // Half of that multiple, in quarters.
+            let quarters = (multiple * 4.0) as u32 * requests;
+            for endpoint in pool.endpoints() {
+                let most = quarters.div_ceil(8);
+                assert!(endpoint.stats().in_flight() <= most, "{weight} {requests}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_unavailable_endpoints_keys_come_back_to_it() {
     for policy in all() {
         let pool = pool(5, policy);
@@ -151,6 +170,24 @@ fn hash_policies_survive_ten_thousand_endpoints() {
         let pool = pool(10_000, policy);
         common::run(&pool, 2_000);
         assert_eq!(picks(&pool).iter().sum::<u64>(), 2_000);
+    }
+}
+
+#[test]
+fn a_table_of_any_size_is_filled_and_leaves_nobody_out() {
+    for size in 0..40 {
+        let names: Vec<String> = (0..4).map(|i| format!("10.0.0.{i}:8000")).collect();
+        let table = MaglevTable::new(names.iter().map(|name| (name.as_str(), 1)), size);
+        let mut turns = [0_u32; 4];
+        for owner in table.places() {
+            turns[*owner as usize] += 1;
+        }
+        let (least, most) = (size / 4, size.div_ceil(4));
+        assert!(
+            turns.iter().all(|n| (least..=most).contains(n)),
+            "{size}: {turns:?}"
+        );
+        assert_eq!(table.owner(7).is_some(), size > 0);
     }
 }
 

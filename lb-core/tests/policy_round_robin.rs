@@ -154,3 +154,17 @@ fn second_tries_go_elsewhere_by_weight() {
     assert_eq!(picks[0], 0);
     assert!((860..=940).contains(&picks[1]), "nine in ten: {picks:?}");
 }
+
+/// Many light endpoints and a heavy one: nearly every turn of a stride is nobody's.
+#[test]
+fn one_heavy_endpoint_among_many_light_ones_gets_its_share_and_they_theirs() {
+    let pool = pool(400, WeightedRoundRobin::default());
+    pool.set_weight(&id(7), 4_000);
+    run(&pool, 10_000);
+    let heavy = pool.endpoint(&id(7)).expect("a member");
+    let share = heavy.stats().picks_total();
+    // 4,000 of 4,399.
+    assert!((8_900..9_300).contains(&share), "{share} of 10,000");
+    let most = picks(&pool).into_iter().filter(|n| *n != share).max();
+    assert!(most < Some(20), "{most:?} where 2 are fair");
+}

@@ -45,6 +45,9 @@
 //! that fails: its body is gone. An upgraded connection of an in-process service
 //! counts until its 101 only; behind the reverse proxy it counts to its end.
 //! `grpc-status` is not looked at: an RPC error with HTTP status 200 is a success.
+//! A [`Policy`](crate::policy::Policy) of your own that panics unwinds into whoever calls
+//! a [`Balance`]: to catch it would cost every request of the policies that do not. Nothing
+//! stays counted. A [`BalanceLayer`] and the reverse proxy answer 500.
 
 mod body;
 mod call;

@@ -64,8 +64,15 @@ impl PeakEwma {
     /// The estimate as of the last change; `None` before the first sample.
     #[must_use]
     pub fn estimate(&self) -> Option<Duration> {
-        self.state
-            .map(|(estimate, _)| Duration::from_secs_f64(estimate))
+        // Beyond the longest time there is no longer one.
+        let duration = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        self.estimate_seconds().map(duration)
+    }
+
+    /// The same in seconds, with the fractions of a nanosecond that a long silence leaves.
+    #[must_use]
+    pub fn estimate_seconds(&self) -> Option<f64> {
+        self.state.map(|(estimate, _)| estimate)
     }
 }
 
@@ -105,5 +112,22 @@ impl Fade {
             // Also when nothing is kept at all (not a number: zero by zero).
             0.0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_the_longest_answer_nor_the_longest_silence_is_too_much() {
+        let now = crate::clock::now();
+        let mut ewma = PeakEwma::new(Duration::from_secs(1));
+        ewma.observe(Duration::MAX, now);
+        assert_eq!(ewma.estimate(), Some(Duration::MAX));
+        ewma.fade(now + Duration::from_secs(100));
+        assert_eq!(ewma.estimate(), Some(Duration::ZERO));
+        let left = ewma.estimate_seconds().expect("known");
+        assert!((0.0..1e-9).contains(&left) && left > 0.0, "{left}");
     }
 }

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{StatusCode, Uri, uri::PathAndQuery};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::net::TcpStream;
 
 use crate::clock;
@@ -16,6 +18,8 @@ use crate::report::{self, LoadReport, ReportError};
 
 /// More of an answer's head is not read.
 const MAX_HEAD: usize = 16 * 1024;
+/// What is said in passing before the answer, at most.
+const MAX_INTERIM: usize = 8;
 
 /// Why a probe says no.
 #[derive(Debug, thiserror::Error)]
@@ -134,11 +138,9 @@ impl HttpProbe {
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: lb-core-probe\r\nconnection: close\r\n\r\n"
         );
-        let mut stream = self.open(uri).await?;
+        let mut stream = BufReader::new(self.open(uri).await?);
         stream.write_all(request.as_bytes()).await?;
-        let mut line = [0; 13];
-        stream.read_exact(&mut line).await?;
-        let status = parse_status(&line).ok_or(ProbeError::NotHttp)?;
+        let status = final_status(&mut stream).await?;
         if !(200..self.accepts_below).contains(&status.as_u16()) {
             return Err(ProbeError::Status(status));
         }
@@ -185,8 +187,37 @@ fn bare_host(uri: &Uri) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
+/// The status of the answer, after what is said in passing (RFC 9110, 15.2).
+async fn final_status(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<StatusCode, ProbeError> {
+    for _ in 0..=MAX_INTERIM {
+        let mut line = [0; 13];
+        stream.read_exact(&mut line).await?;
+        let status = parse_status(&line).ok_or(ProbeError::NotHttp)?;
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(status);
+        }
+        skip_head(stream).await?;
+    }
+    Err(ProbeError::NotHttp)
+}
+
+/// Reads the rest of a head away, whose status was read.
+async fn skip_head(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<(), ProbeError> {
+    let mut head = stream.take(MAX_HEAD as u64);
+    let mut line = Vec::new();
+    head.read_until(b'\n', &mut line).await?;
+    while line.ends_with(b"\n") {
+        line.clear();
+        head.read_until(b'\n', &mut line).await?;
+        if line == b"\r\n" {
+            return Ok(());
+        }
+    }
+    Err(ProbeError::NotHttp)
+}
+
 /// The load report in what follows of an answer's head, if it has one.
-async fn read_report(stream: &mut Box<dyn Wire>, id: &EndpointId) -> Option<LoadReport> {
+async fn read_report(stream: &mut (impl AsyncRead + Unpin), id: &EndpointId) -> Option<LoadReport> {
     let mut head = Vec::new();
     while find_end(&head).is_none() && head.len() < MAX_HEAD {
         if stream.read_buf(&mut head).await.ok()? == 0 {

@@ -1,6 +1,6 @@
 //! The task that probes, endpoint by endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -124,23 +124,31 @@ impl Drop for HealthChecks {
 /// Probes until the pool is gone.
 async fn run(check: Arc<ArcSwap<HealthCheck>>, weak: WeakPool, board: Board) {
     let mut probes = JoinSet::new();
+    let mut follow_at = clock::now();
     loop {
         let check = check.load_full();
         let Some(pool) = weak.upgrade() else { return };
         let now = clock::now();
         let next = {
             let mut subjects = lock(&board);
-            follow_members(&mut subjects, pool.endpoints(), now, check.every);
+            if now >= follow_at {
+                follow_at = now + LOOK;
+                follow_members(&mut subjects, &pool.endpoints(), now, check.every);
+            }
             start_due(&mut subjects, &mut probes, &check, now);
-            next_look(&subjects, now)
+            next_look(&subjects, now).min(follow_at)
         };
         drop(pool);
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
             Some(answer) = probes.join_next() => {
                 let Some(pool) = weak.upgrade() else { return };
-                let turn = || settle(&mut lock(&board), &pool, answer, &check);
-                crate::observe::guarded("health", turn);
+                // Whoever else has answered by now: to look at all costs more than to settle.
+                let others = std::iter::from_fn(|| probes.try_join_next());
+                for answer in std::iter::once(answer).chain(others) {
+                    let turn = || settle(&mut lock(&board), &pool, answer, &check);
+                    crate::observe::guarded("health", turn);
+                }
             }
         }
     }
@@ -149,20 +157,20 @@ async fn run(check: Arc<ArcSwap<HealthCheck>>, weak: WeakPool, board: Board) {
 /// Forgets who left and takes newcomers in, spread over the first second.
 fn follow_members(
     subjects: &mut BTreeMap<EndpointId, Subject>,
-    members: Vec<Arc<Endpoint>>,
+    members: &[Arc<Endpoint>],
     now: Instant,
     every: Duration,
 ) {
-    subjects.retain(|_, subject| {
-        members
-            .iter()
-            .any(|member| is_same(member, &subject.endpoint))
+    let by_id: HashMap<_, _> = members.iter().map(|it| (it.id(), it)).collect();
+    subjects.retain(|id, subject| {
+        let member = by_id.get(id);
+        member.is_some_and(|member| is_same(member, &subject.endpoint))
     });
     for endpoint in members {
         subjects
             .entry(endpoint.id().clone())
             .or_insert_with(|| Subject {
-                endpoint,
+                endpoint: Arc::clone(endpoint),
                 checked: Checked {
                     health: Health::Unknown,
                     probes_total: 0,
@@ -179,19 +187,22 @@ fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
     one.id() == other.id() && one.incarnation() == other.incarnation() && one.uri() == other.uri()
 }
 
+/// Begins as many probes as may be under way. Whoever has waited longest goes first:
+/// by name, the first that hang would keep the last from ever being asked.
 fn start_due(
     subjects: &mut BTreeMap<EndpointId, Subject>,
     probes: &mut JoinSet<Answer>,
     check: &HealthCheck,
     now: Instant,
 ) {
-    for subject in subjects
-        .values_mut()
-        .filter(|subject| subject.under_way.is_none() && subject.due <= now)
-    {
-        if probes.len() >= AT_ONCE {
-            return;
-        }
+    let room = AT_ONCE.saturating_sub(probes.len());
+    if room == 0 {
+        return;
+    }
+    let is_due = |subject: &&mut Subject| subject.under_way.is_none() && subject.due <= now;
+    let mut due: Vec<_> = subjects.values_mut().filter(is_due).collect();
+    due.sort_unstable_by_key(|subject| subject.due);
+    for subject in due.into_iter().take(room) {
         subject.due = now + check.every.mul_f64(0.9 + 0.2 * fastrand::f64());
         let probe = probes.spawn(ask(check.clone(), Arc::clone(&subject.endpoint)));
         subject.under_way = Some(probe.id());
@@ -262,8 +273,10 @@ impl Subject {
             self.checked.last_error = Some(error.to_string());
         }
         let up = self.checked.health.is_up();
-        // Also when nothing turned: an earlier life may have left its mark.
-        pool.mark(self.endpoint.id(), Cause::Unhealthy, !up);
+        // Also when nothing turned: this life may have been marked before. Whoever has its
+        // name by now is left alone.
+        let (id, life) = (self.endpoint.id(), &self.endpoint.stats);
+        pool.mark_life(id, life, Cause::Unhealthy, !up);
         if up != before.is_up() {
             let (endpoint, why) = (self.endpoint.id(), self.checked.last_error.as_deref());
             tracing::info!(pool = pool.name(), %endpoint, up, why, "health changed");

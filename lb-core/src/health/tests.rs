@@ -251,3 +251,87 @@ async fn an_endpoint_may_be_asked_once_and_never_again() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert!(is_unhealthy(&pool, "a"));
 }
+
+#[tokio::test]
+async fn what_is_said_in_passing_is_not_the_answer_of_a_probe() {
+    let probe = || HttpProbe::get("/ready").unwrap();
+    let hint = server(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+    assert!(ask(probe(), &hint.await).await.is_ok());
+    let twice = b"HTTP/1.1 100 \r\n\r\nHTTP/1.1 102\r\na: b\r\n\r\nHTTP/1.1 503 No\r\n\r\n";
+    let sick = ask(probe(), &server(twice).await).await;
+    let status = |sick| matches!(sick, Err(ProbeError::Status(status)) if status == 503);
+    assert!(status(sick));
+    let endless = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(50).leak();
+    assert!(ask(probe(), &server(endless).await).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_hang_keep_nobody_from_being_asked() {
+    let sick_or_hung = |endpoint: &crate::Endpoint| {
+        let hangs = endpoint.id().as_str().starts_with('a');
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Err(ProbeError::Other("sick".into()))
+        }
+    };
+    let check = HealthCheck::new(sick_or_hung);
+    let check = check.every(10 * SECOND).timeout(5 * SECOND).fall(1);
+    let mut names: Vec<_> = (0..200).map(|n| format!("a{n:03}")).collect();
+    let specs = |names: &[String]| {
+        let spec = |name: &String| crate::EndpointSpec::new(name.as_str(), "http://127.0.0.1:1");
+        names.iter().map(spec).collect::<Vec<_>>()
+    };
+    let pool = Pool::builder("test").endpoints(specs(&names)).health(check);
+    let pool = pool.build().unwrap();
+    pass(20 * SECOND).await;
+    // All probes that may be under way are, and more are due.
+    names.push("late".into());
+    pool.set_endpoints(specs(&names)).unwrap();
+    pass(40 * SECOND).await;
+    assert!(is_unhealthy(&pool, "late"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_members_are_asked_in_turn() {
+    let well = |_: &crate::Endpoint| std::future::ready(Ok(()));
+    let spec = |n: u32| crate::EndpointSpec::new(format!("e{n}"), "http://127.0.0.1:1");
+    let pool = Pool::builder("test")
+        .endpoints((0..10_000).map(spec))
+        .health(HealthCheck::new(well))
+        .build()
+        .unwrap();
+    pass(20 * SECOND).await;
+    let checked = pool.health().unwrap().checked();
+    assert_eq!(checked.len(), 10_000);
+    assert!(checked.values().all(|known| known.probes_total > 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_verdict_on_an_earlier_life_says_nothing_of_the_next() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&asked);
+    let fails_in_its_first_life = move |endpoint: &crate::Endpoint| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let first = endpoint.incarnation() == 1;
+        async move {
+            if !first {
+                std::future::pending::<()>().await;
+            }
+            // Before the next look at the members.
+            tokio::time::sleep(SECOND / 4).await;
+            Err(ProbeError::Other("old".into()))
+        }
+    };
+    let spec = |life| crate::EndpointSpec::new("a", "http://127.0.0.1:1").incarnation(life);
+    let check = HealthCheck::new(fails_in_its_first_life).fall(1);
+    let pool = Pool::builder("test").endpoints([spec(1)]).health(check);
+    let pool = pool.build().unwrap();
+    while asked.load(Ordering::SeqCst) == 0 {
+        pass(SECOND / 10).await;
+    }
+    pool.set_endpoints([spec(2)]).unwrap();
+    pass(3 * SECOND).await;
+    assert!(!is_unhealthy(&pool, "a"));
+}

@@ -84,7 +84,8 @@ impl Hedge {
         delay.map(|delay| delay.max(self.least))
     }
 
-    /// An answer began after this time. Cancelled requests teach nothing.
+    /// An answer began after this time, counted from when the first endpoint was asked.
+    /// Cancelled requests teach nothing.
     pub fn learn(&self, latency: Duration, now: Instant) {
         if let Delay::Quantile(_, known) = &self.delay {
             lock(known).add(latency, now);

@@ -161,7 +161,8 @@ impl OutlierDetection {
 
     /// How many of so many members may be out at once.
     pub(super) fn room(&self, members: usize) -> usize {
-        ((self.max_share * members as f64) as usize).max(1)
+        // A product a hair below a whole number is that number.
+        ((self.max_share * members as f64 + 1e-9) as usize).max(1)
     }
 
     /// Positions of those that the last interval speaks against, worst first.

@@ -417,3 +417,12 @@ async fn what_an_earlier_life_did_does_not_eject_a_later_one() {
     fail(&pool, 1, 5);
     assert_eq!(out(&pool), ["e1"], "control");
 }
+
+#[test]
+fn so_many_per_cent_of_a_hundred_are_so_many() {
+    for percent in 1..=100_u32 {
+        let detection = OutlierDetection::default().max_share(f64::from(percent) / 100.0);
+        assert_eq!(detection.room(100), percent as usize);
+    }
+    assert_eq!(OutlierDetection::default().max_share(0.0).room(100), 1);
+}

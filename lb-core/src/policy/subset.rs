@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     candidates::Candidates,
     error::ConfigError,
-    pick::{PickCx, Picker},
+    pick::{PickCx, Picker, next_bits},
     policy::{Policy, PolicyConfig, group::Group},
 };
 
@@ -27,7 +27,9 @@ pub enum SubsetFallback {
 
 /// Splits the members by facts (their metadata); a request names the facts it
 /// needs with [`PickCx::subset`] and gets an endpoint that has them. A request
-/// that names none may go to anybody. Within a subset another policy chooses.
+/// that names none may go to anybody; one that names some of the facts goes to the
+/// subsets that have those, to each by the weight that is available there. Within a
+/// subset another policy chooses.
 ///
 /// Subsets are built in advance, one per combination of values; the look-up
 /// compares them in turn.
@@ -94,7 +96,7 @@ impl Policy for Subset {
         let part = |values: Vec<String>| {
             let of = |index: &usize| values_of(*index).as_ref() == Some(&values);
             let group = group(&mut (0..candidates.len()).filter(of));
-            (values, group)
+            Part::new(values.into(), group)
         };
         Arc::new(SubsetPicker {
             keys: self.keys.clone().into(),
@@ -109,8 +111,30 @@ impl Policy for Subset {
 struct SubsetPicker {
     keys: Arc<[String]>,
     fallback: SubsetFallback,
-    parts: Vec<(Vec<String>, Group)>,
+    parts: Vec<Part>,
     everybody: Group,
+}
+
+/// The endpoints with the same values.
+#[derive(Debug)]
+struct Part {
+    values: Arc<[String]>,
+    group: Group,
+    /// Of those that are available.
+    weight: u64,
+}
+
+impl Part {
+    fn new(values: Arc<[String]>, group: Group) -> Self {
+        let members = group.candidates();
+        let weights = members.available().iter();
+        let weight = weights.map(|index| u64::from(members.weight(*index as usize)));
+        Self {
+            weight: weight.sum(),
+            values,
+            group,
+        }
+    }
 }
 
 impl SubsetPicker {
@@ -123,6 +147,24 @@ impl SubsetPicker {
         };
         wanted.iter().all(has)
     }
+
+    /// The parts that have the facts a request names.
+    fn matching<'a>(&'a self, cx: &PickCx<'_>) -> impl Iterator<Item = &'a Part> {
+        let parts = self.parts.iter();
+        parts.filter(move |part| self.matches(&part.values, cx.subset))
+    }
+
+    /// One of them by weight: the same for the same key.
+    fn drawn<'a>(&'a self, cx: &PickCx<'_>) -> Option<&'a Part> {
+        let total: u64 = self.matching(cx).map(|part| part.weight).sum();
+        let bits = u128::from(next_bits(&mut cx.key().rotate_left(48)));
+        let mut lot = ((bits * u128::from(total)) >> 32) as u64;
+        self.matching(cx).find(|part| {
+            let here = lot < part.weight;
+            lot = lot.saturating_sub(part.weight);
+            here
+        })
+    }
 }
 
 impl Picker for SubsetPicker {
@@ -130,13 +172,10 @@ impl Picker for SubsetPicker {
         if cx.subset.is_empty() {
             return self.everybody.pick(cx);
         }
-        let matching = self
-            .parts
-            .iter()
-            .filter(|(values, _)| self.matches(values, cx.subset));
-        let found = matching
-            .map(|(_, group)| group)
-            .find_map(|group| group.pick(cx));
+        let found = self
+            .drawn(cx)
+            .and_then(|part| part.group.pick(cx))
+            .or_else(|| self.matching(cx).find_map(|part| part.group.pick(cx)));
         match self.fallback {
             SubsetFallback::Any => found.or_else(|| self.everybody.pick(cx)),
             SubsetFallback::None => found,
@@ -159,7 +198,7 @@ impl Picker for SubsetPicker {
             parts: self
                 .parts
                 .iter()
-                .map(|(values, group)| (values.clone(), again(group)))
+                .map(|part| Part::new(Arc::clone(&part.values), again(&part.group)))
                 .collect(),
             everybody: again(&self.everybody),
         }))

@@ -137,7 +137,8 @@ impl TierPicker {
 
 impl Picker for TierPicker {
     fn pick(&self, _candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
-        let mut state = cx.random.rotate_left(32);
+        // By the key, as in Envoy: a key whose request spilled over stays in that tier.
+        let mut state = cx.key().rotate_left(32);
         let mut lot = below(next_bits(&mut state), 100) as u32;
         for (tier, share) in self.tiers.iter().zip(&self.shares) {
             if lot < *share {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use crate::{
     candidates::Candidates,
-    pick::{PickCx, Picker, next_bits, place, step},
-    policy::{Policy, round_robin::Turn},
+    pick::{PickCx, Picker, place, step},
+    policy::{Policy, draw::Draw, round_robin::Turn},
 };
 
 /// Longest cycle that is written out; beyond that weights are strided.
 const LONGEST_CYCLE: u64 = 4096;
+/// Turns of a stride that are looked at for one pick.
+const PATIENCE: usize = 64;
 
 /// Each available endpoint as often as its weight says, spread evenly: weights
 /// 5, 1, 1 give `a a b a c a a` and not `a a a a a b c` (nginx's smooth
@@ -17,7 +19,9 @@ const LONGEST_CYCLE: u64 = 4096;
 ///
 /// While the weights, reduced by their common divisor, sum to no more than
 /// 4096 the cycle is exact. Larger ones are strided (gRPC's static stride
-/// scheduler): exact over 65,535 rounds, smooth within. Both are O(1) per pick
+/// scheduler): exact over 65,535 rounds, smooth within. Where one weight is more than
+/// some ten times the mean, most turns of a stride are nobody's: after 64 of them the
+/// endpoint is drawn by weight, so that shares hold on average. Both are O(1) per pick
 /// and start at a random place. A weight of 0 takes nothing. A second try of a
 /// request goes to anybody else by weight and takes no turn.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +53,7 @@ impl Policy for WeightedRoundRobin {
             owners: owners.into(),
             schedule,
             turn,
+            draw: Draw::by_weight(candidates),
         })
     }
 }
@@ -58,35 +63,32 @@ struct WeightedPicker {
     owners: Box<[u32]>,
     schedule: Schedule,
     turn: Turn,
+    draw: Draw,
 }
 
 impl WeightedPicker {
-    /// Whose turn it is. Half of all turns of a stride are accepted at least when
-    /// weights are alike; under extreme ones the search is cut short.
+    /// Whose turn it is; `None` if nobody is known, or too many turns were nobody's.
     #[inline]
-    fn whose(&self, mut turn: impl FnMut(u64) -> u64) -> Option<usize> {
+    fn whose(&self, cx: &PickCx<'_>) -> Option<usize> {
         let place = match &self.schedule {
             Schedule::Cycle { places, step } => {
-                *places.get(place(turn(*step), places.len()))? as usize
+                *places.get(place(self.turn.take(cx, *step), places.len()))? as usize
             }
             // Truncation is the wrap.
-            Schedule::Stride(scaled) => (0..64)
-                .find_map(|_| strides(scaled, turn(1) as u32))
-                .unwrap_or_default(),
+            Schedule::Stride(scaled) => {
+                (0..PATIENCE).find_map(|_| strides(scaled, self.turn.take(cx, 1) as u32))?
+            }
         };
         Some(*self.owners.get(place)? as usize)
     }
 
     /// Somebody by weight, without using up a turn: for second tries, and for
-    /// those whose turn is at an endpoint that cannot take them.
+    /// those whose turn is nobody's, or at an endpoint that cannot take them.
     #[cold]
     fn by_chance(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
-        const ATTEMPTS: usize = 8;
         let mut state = cx.random;
-        (0..ATTEMPTS)
-            .filter_map(|_| self.whose(|_| by_lot(&mut state)))
-            .find(|index| candidates.admits(*index, cx))
-            .or_else(|| candidates.any(cx))
+        let drawn = self.draw.admitted(candidates, cx, &mut state, None);
+        drawn.or_else(|| candidates.any(cx))
     }
 }
 
@@ -95,11 +97,9 @@ impl Picker for WeightedPicker {
         if !cx.tried.is_empty() {
             return self.by_chance(candidates, cx);
         }
-        let index = self.whose(|step| self.turn.take(cx, step))?;
-        if candidates.gate(cx).admits(index) {
-            Some(index)
-        } else {
-            self.by_chance(candidates, cx)
+        match self.whose(cx) {
+            Some(index) if candidates.gate(cx).admits(index) => Some(index),
+            _ => self.by_chance(candidates, cx),
         }
     }
 
@@ -144,11 +144,6 @@ impl Schedule {
         let step = step(places.len());
         Self::Cycle { places, step }
     }
-}
-
-/// A turn by lot: both halves of the word are random.
-fn by_lot(state: &mut u64) -> u64 {
-    u64::from(next_bits(state)) << 32 | u64::from(next_bits(state))
 }
 
 fn gcd(a: u32, b: u32) -> u32 {

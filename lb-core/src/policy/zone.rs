@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    candidates::Candidates,
+    candidates::{Candidates, Rules},
     error::ConfigError,
     pick::{PickCx, Picker, next_bits},
     policy::{Policy, PolicyConfig, group::Group},
@@ -12,7 +12,9 @@ use crate::{
 /// Keeps requests in the caller's own zone as long as that zone carries its
 /// part: while its available weight is at least an even part of all zones'
 /// (less the 1.4 that every fleet has in reserve). Below, the missing share
-/// goes to the other zones. Within, another policy chooses.
+/// goes to the other zones. Within, another policy chooses. Whether health is
+/// overlooked (panic) is decided for all zones together: a sick zone among well ones
+/// is left alone.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -49,14 +51,10 @@ impl Policy for ZoneAware {
     fn build(&self, candidates: &Candidates, random: u64) -> Arc<dyn Picker> {
         let is_local = |index: &usize| candidates.endpoint(*index).zone() == Some(&*self.zone);
         let (local, other): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(is_local);
+        let rules = common_rules(candidates);
         let group = |members: Vec<usize>| {
-            Group::new(
-                candidates,
-                members.into_iter(),
-                candidates.rules,
-                &*self.within,
-                random,
-            )
+            let members = members.into_iter();
+            Group::new(candidates, members, rules, &*self.within, random)
         };
         Arc::new(ZonePicker::new(group(local), group(other)))
     }
@@ -78,6 +76,15 @@ impl ZonePicker {
             local,
             other,
         }
+    }
+}
+
+/// In a zone health is overlooked if it is in all of them.
+fn common_rules(all: &Candidates) -> Rules {
+    let panics = all.is_panicking();
+    Rules {
+        panic_threshold: if panics { 1.0 } else { 0.0 },
+        ..all.rules
     }
 }
 
@@ -106,7 +113,8 @@ fn local_share(local: &Candidates, other: &Candidates) -> f64 {
 
 impl Picker for ZonePicker {
     fn pick(&self, _candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
-        let mut state = cx.random.rotate_left(16);
+        // By the key, so that a key is not now in this zone and now in another.
+        let mut state = cx.key().rotate_left(16);
         let stays = u64::from(next_bits(&mut state)) < self.stay;
         let (first, second) = if stays {
             (&self.local, &self.other)
@@ -127,7 +135,8 @@ impl Picker for ZonePicker {
     }
 
     fn refresh(&self, candidates: &Candidates) -> Option<Arc<dyn Picker>> {
-        let again = |group: &Group| group.refreshed(candidates.rules);
+        let rules = common_rules(candidates);
+        let again = |group: &Group| group.refreshed(rules);
         Some(Arc::new(Self::new(again(&self.local), again(&self.other))))
     }
 }

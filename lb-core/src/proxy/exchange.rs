@@ -28,7 +28,7 @@ use super::upstream::scratch;
 use super::upstream::upload::Upload;
 use crate::affinity::{Asked, NoLease, Session};
 use crate::clock;
-use crate::endpoint::{EndpointId, Outcome};
+use crate::endpoint::EndpointId;
 use crate::error::PickError;
 use crate::explain::Explanation;
 use crate::pick::PickCx;
@@ -53,6 +53,8 @@ pub(crate) struct Exchange<B: Body> {
     /// A second attempt beside the first.
     pub(super) hedge: Option<Box<Attempt<B>>>,
     pub(super) hedge_at: Option<Instant>,
+    /// When the attempt began that was hedged.
+    pub(super) hedged_since: Option<Instant>,
     pub(super) total: Total,
     /// What endpoints say before they answer.
     pub(super) relay: Relay,
@@ -125,6 +127,7 @@ where
             attempt: Attempt::new(upload, head.headers, now),
             hedge: None,
             hedge_at: None,
+            hedged_since: None,
             total,
             relay,
             tried: Vec::new(),
@@ -190,9 +193,10 @@ where
         self.finish(answer)
     }
 
-    /// The first attempt's answer is a failure, and the hedge may still do better.
+    /// The first attempt's answer is a failure, or worth another endpoint, and the hedge
+    /// may still do better.
     fn hedge_goes_on(&mut self, status: StatusCode) -> bool {
-        if !Outcome::from_status(status).is_failure() {
+        if !self.may_be_bettered(status) {
             return false;
         }
         let Some(hedge) = self.hedge.take() else {

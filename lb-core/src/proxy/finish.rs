@@ -39,7 +39,12 @@ where
         let lease = record_head(lease, answer.status, &fields, now);
         self.inner.metrics.answered(answer.status, after);
         if let Some(hedge) = &self.route_policy().hedge {
-            hedge.learn(after, now);
+            // A hedge's own time would hide how late the first is: each minute would then be
+            // hedged earlier than the last.
+            let late = self
+                .hedged_since
+                .map(|since| now.saturating_duration_since(since));
+            hedge.learn(late.unwrap_or(after), now);
         }
         strip(&mut fields, answer, self.plan.te_trailers);
         if answer.report {

@@ -7,13 +7,14 @@ use std::time::Instant;
 use http::StatusCode;
 use http_body::Body;
 
-use super::attempt::Step;
+use super::attempt::{Attempt, Step};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::rules::replay::{Progress, may_replay};
 use super::rules::response::Answer;
 use crate::clock;
 use crate::endpoint::Outcome;
+use crate::pool::Lease;
 use crate::retry::record_answer;
 
 impl<B> Exchange<B>
@@ -28,8 +29,8 @@ where
             return Err(error);
         }
         if let Some(hedge) = self.hedge.take() {
-            self.blame(error);
-            self.attempt = *hedge;
+            let lost = std::mem::replace(&mut self.attempt, *hedge);
+            self.lose(lost, error);
             return Ok(());
         }
         let progress = self.attempt.progress();
@@ -60,10 +61,30 @@ where
 
     /// The endpoint of the attempt failed.
     fn blame(&mut self, error: ProxyError) {
-        if let Some(lease) = self.attempt.fail(&self.inner) {
+        let lease = self.attempt.fail(&self.inner);
+        self.note(lease, error);
+    }
+
+    /// One of two attempts failed, and the other goes on. Of a kept connection that its
+    /// endpoint closed in the meantime nobody is guilty.
+    fn lose(&mut self, mut attempt: Attempt<B>, error: ProxyError) {
+        if !attempt.is_stale(error) {
+            let lease = attempt.fail(&self.inner);
+            self.note(lease, error);
+        }
+    }
+
+    /// Who failed is explained, and not asked again.
+    fn note(&mut self, failed: Option<Lease>, error: ProxyError) {
+        if let Some(lease) = failed {
             self.explain_failure(lease.endpoint().id(), error);
             self.tried.push(lease.endpoint().id().clone());
         }
+    }
+
+    /// This answer is no reason to give the other attempt up that is under way.
+    pub(super) fn may_be_bettered(&self, status: StatusCode) -> bool {
+        Outcome::from_status(status).is_failure() || self.route_policy().retry_on.contains(status)
     }
 
     /// Prepares another attempt, if the budget has one left.
@@ -144,6 +165,7 @@ where
             return;
         }
         self.attempts -= 1;
+        self.hedged_since = Some(self.attempt.since);
         self.inner.metrics.hedged();
         self.hedge = Some(Box::new(twin));
     }
@@ -164,7 +186,7 @@ where
             return Poll::Pending;
         };
         match step {
-            Ok(Step::Answered(answer)) if Outcome::from_status(answer.status).is_failure() => {
+            Ok(Step::Answered(answer)) if self.may_be_bettered(answer.status) => {
                 if let Some(mut lease) = hedge.lease.take() {
                     record_answer(&mut lease, answer.status, &hedge.fields, clock::now());
                     self.tried.push(lease.endpoint().id().clone());
@@ -179,10 +201,7 @@ where
             Ok(Step::Choose) => Poll::Pending,
             Err(error) => {
                 // The first one may still answer.
-                if let Some(lease) = hedge.fail(&self.inner) {
-                    self.explain_failure(lease.endpoint().id(), error);
-                    self.tried.push(lease.endpoint().id().clone());
-                }
+                self.lose(*hedge, error);
                 Poll::Pending
             }
         }

@@ -5,15 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Events closer together than this part of the window are counted as one, so
-/// that memory stays bounded whatever the rate.
+/// When there are too many moments, those closer together than this part of the window
+/// become one, so that memory stays bounded whatever the rate.
 const RESOLUTION: u32 = 1_000;
+/// More moments than this are too many.
+const MOST: usize = 2 * RESOLUTION as usize;
 
 /// Allows retries up to a share of the requests of the last while, plus a
 /// constant rate so that small clients may retry at all.
 ///
 /// Requests and retries count for `ttl`. A retry is allowed while live retries
-/// are below `floor(ratio x live requests) + min_per_second x ttl`.
+/// are below `floor(ratio x live requests) + min_per_second x ttl`. Up to 2,000 moments
+/// within `ttl` are told apart; of more, each lives a thousandth of `ttl` shorter at most.
 #[derive(Clone, Debug)]
 pub struct RetryBudget {
     ratio: f64,
@@ -100,12 +103,10 @@ impl RetryBudget {
     /// Where events of now are counted. Time that runs backwards counts as the
     /// latest time seen.
     fn slot(&mut self, now: Instant) -> &mut Slot {
-        let close = self.ttl / RESOLUTION;
-        let fresh = self
-            .window
-            .back()
-            .is_none_or(|last| now.saturating_duration_since(last.at) > close);
-        if fresh {
+        if self.window.back().is_none_or(|last| last.at < now) {
+            if self.window.len() >= MOST {
+                self.compact();
+            }
             self.window.push_back(Slot {
                 at: now,
                 deposits: 0,
@@ -115,6 +116,22 @@ impl RetryBudget {
         self.window
             .back_mut()
             .expect("invariant: a slot was just added if there was none")
+    }
+
+    /// Makes one of what is close together; half of all that fits is left at most.
+    fn compact(&mut self) {
+        let close = self.ttl / RESOLUTION;
+        let mut merged: VecDeque<Slot> = VecDeque::with_capacity(MOST);
+        for slot in self.window.drain(..) {
+            match merged.back_mut() {
+                Some(last) if slot.at.saturating_duration_since(last.at) <= close => {
+                    last.deposits += slot.deposits;
+                    last.withdrawals += slot.withdrawals;
+                }
+                _ => merged.push_back(slot),
+            }
+        }
+        self.window = merged;
     }
 }
 
@@ -134,6 +151,19 @@ mod tests {
         budget.deposit(5, now);
         assert!(budget.try_withdraw(now + Duration::from_secs(9)));
         assert!(!budget.try_withdraw(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn each_request_counts_for_its_own_time_however_long_that_is() {
+        for ttl in [10_u64, 5_000] {
+            let (now, ttl) = (start(), Duration::from_secs(ttl));
+            let moment = ttl / 2_000;
+            let mut budget = RetryBudget::new(1.0, ttl, 0.0);
+            budget.deposit(1, now);
+            budget.deposit(1, now + moment);
+            assert!(budget.try_withdraw(now + ttl), "the second is not over");
+            assert!(!budget.try_withdraw(now + ttl + moment));
+        }
     }
 
     #[test]
@@ -174,7 +204,7 @@ mod tests {
                 now += Duration::from_micros(step_us);
                 budget.deposit(1, now);
             }
-            prop_assert!(budget.window.len() <= RESOLUTION as usize + 2);
+            prop_assert!(budget.window.len() <= MOST);
         }
     }
 }

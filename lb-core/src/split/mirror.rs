@@ -64,10 +64,11 @@ impl<T> MirrorLayer<T> {
         }
     }
 
-    /// The share of requests that are copied, from 0 to 1. Default: 1.
+    /// The share of requests that are copied, from 0 to 1; what is not a number counts
+    /// as 0. Default: 1.
     #[must_use]
     pub fn share(mut self, share: f64) -> Self {
-        self.shadow.share = share;
+        self.shadow.share = if share.is_nan() { 0.0 } else { share };
         self
     }
 

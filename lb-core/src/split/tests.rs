@@ -220,6 +220,20 @@ async fn copies_are_bounded_in_number_and_time() {
 }
 
 #[tokio::test]
+async fn a_share_that_is_no_number_copies_nothing() {
+    for (share, copied) in [(f64::NAN, 0), (-1.0, 0), (0.0, 0), (1.0, 20), (7.0, 20)] {
+        let (told, mut copies) = mpsc::unbounded_channel();
+        let app = echo().layer(MirrorLayer::new(Recorder(told)).share(share));
+        for _ in 0..20 {
+            app.clone().oneshot(request(&[])).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let all = std::iter::from_fn(|| copies.try_recv().ok());
+        assert_eq!(all.count(), copied, "{share}");
+    }
+}
+
+#[tokio::test]
 async fn a_thousand_requests_share_one_split() {
     let split = split(1, 1).build().unwrap();
     let mut tasks = tokio::task::JoinSet::new();

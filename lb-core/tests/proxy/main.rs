@@ -7,6 +7,7 @@ mod canary;
 mod corpus;
 mod draining;
 mod failover;
+mod hedges;
 mod hops;
 mod hostile;
 mod http2;

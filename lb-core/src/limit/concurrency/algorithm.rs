@@ -131,7 +131,8 @@ impl Algorithm for Aimd {
 /// This is the idea of Gradient2 in Netflix's concurrency-limits: the limit times
 /// the ratio of long-run to present latency (within 0.5 to 1), plus room for a queue
 /// of its square root, smoothed. An overloaded request counts as a ratio of 0.5.
-/// A limit that is not used does not grow.
+/// While less than half of a limit is used it neither grows nor falls, whatever requests
+/// take: only an overloaded one moves it.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -203,21 +204,16 @@ impl Algorithm for Gradient {
     }
 
     fn observe(&mut self, sample: Sample) {
-        let ratio = if sample.overloaded {
-            0.5
+        let wanted = if sample.overloaded {
+            self.limit * 0.5
         } else {
             let latency = sample.latency.as_secs_f64().max(1e-9);
-            (TOLERANCE * self.learn(latency) / latency).clamp(0.5, 1.0)
+            let ratio = (TOLERANCE * self.learn(latency) / latency).clamp(0.5, 1.0);
+            if !is_used(self.limit, sample.in_flight) {
+                return;
+            }
+            self.limit * ratio + self.limit.sqrt()
         };
-        let wanted = self.limit * ratio
-            + if sample.overloaded {
-                0.0
-            } else {
-                self.limit.sqrt()
-            };
-        if wanted > self.limit && !is_used(self.limit, sample.in_flight) {
-            return;
-        }
         self.limit = self
             .bounds
             .clamp(self.limit + (wanted - self.limit) * SMOOTHING);

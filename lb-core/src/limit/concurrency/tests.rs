@@ -151,6 +151,22 @@ fn a_limit_that_is_not_used_does_not_grow() {
 }
 
 #[test]
+fn slow_requests_one_by_one_do_not_lower_a_limit_that_nobody_uses() {
+    let now = clock::now();
+    let mut limit = Gradient::new(1..=200).starting_at(100);
+    let mut see = |times: u32, millis: u64, in_flight: u32| {
+        for _ in 0..times {
+            limit.observe(Sample::new(now, Duration::from_millis(millis), in_flight));
+        }
+        limit.limit()
+    };
+    let calm = see(500, 10, 100);
+    assert_eq!(see(50, 200, 1), calm);
+    // The control: the same under load.
+    assert!(see(50, 200, calm) < calm / 2);
+}
+
+#[test]
 fn the_gradient_comes_back_after_an_overload() {
     let now = clock::now();
     let mut limit = Gradient::new(1..=200).starting_at(100);

@@ -23,13 +23,7 @@ type Governor<K> = governor::RateLimiter<K, Kept<K>, SinceStart, StateInformatio
 /// key space, until older ones have refilled.
 #[derive(Debug)]
 pub struct RateLimiter<K: Hash + Eq + Clone> {
-    shared: Arc<Shared<K>>,
-}
-
-#[derive(Debug)]
-struct Shared<K: Hash + Eq + Clone> {
-    current: ArcSwap<Current<K>>,
-    capacity: usize,
+    current: Arc<ArcSwap<Current<K>>>,
 }
 
 #[derive(Debug)]
@@ -61,14 +55,14 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
     pub fn with_capacity(quota: Quota, capacity: usize) -> Result<Self, QuotaError> {
         let current = ArcSwap::from_pointee(Current::new(quota, capacity)?);
         Ok(Self {
-            shared: Arc::new(Shared { current, capacity }),
+            current: Arc::new(current),
         })
     }
 
     /// Counts one request of `key`.
     #[must_use]
     pub fn check(&self, key: &K) -> Verdict {
-        let current = self.shared.current.load();
+        let current = self.current.load();
         let quota = current.quota;
         match current.governor.check_key(key) {
             Ok(state) => Verdict::Allowed {
@@ -82,35 +76,36 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
         }
     }
 
-    /// Changes the quota. Every key begins anew with a full burst.
+    /// Changes the quota. As many requests as a key has used up of the old burst it has
+    /// used up of the new one, at most all of it: a change is no way around a limit.
+    /// Costs a look at every key; requests of that very moment may not count.
     ///
     /// # Errors
     ///
     /// [`QuotaError::OutOfRange`] if the quota cannot be kept; the old one stays.
     pub fn set_quota(&self, quota: Quota) -> Result<(), QuotaError> {
-        self.shared
-            .current
-            .store(Arc::new(Current::new(quota, self.shared.capacity)?));
+        let next = self.current.load().under(quota)?;
+        self.current.store(Arc::new(next));
         Ok(())
     }
 
     /// The quota in force.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        self.shared.current.load().quota
+        self.current.load().quota
     }
 
     /// How many keys are remembered now.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.shared.current.load().store.len()
+        self.current.load().store.len()
     }
 }
 
 impl<K: Hash + Eq + Clone> Clone for RateLimiter<K> {
     fn clone(&self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
+            current: Arc::clone(&self.current),
         }
     }
 }
@@ -118,13 +113,32 @@ impl<K: Hash + Eq + Clone> Clone for RateLimiter<K> {
 impl<K: Hash + Eq + Clone> Current<K> {
     fn new(quota: Quota, capacity: usize) -> Result<Self, QuotaError> {
         let clock = SinceStart::new();
+        let store = BoundedStore::new(capacity, sweep_every(quota), clock);
+        Self::with(quota, clock, store)
+    }
+
+    /// The same keys under another quota.
+    fn under(&self, quota: Quota) -> Result<Self, QuotaError> {
+        let (clock, now) = (SinceStart::new(), Nanos::from(self.clock.now()));
+        let most = quota.refill().as_nanos();
+        let carry = |time: Nanos| {
+            // Time that is used up, request by request.
+            let used = u128::from(time.saturating_sub(now).as_u64());
+            let used = used * quota.interval().as_nanos() / self.quota.interval().as_nanos();
+            let used = u64::try_from(used.min(most)).ok().filter(|used| *used > 0);
+            used.map(Nanos::from)
+        };
+        let store = self.store.carried(sweep_every(quota), clock, carry);
+        Self::with(quota, clock, store)
+    }
+
+    fn with(quota: Quota, clock: SinceStart, store: BoundedStore<K>) -> Result<Self, QuotaError> {
         let out_of_range = QuotaError::OutOfRange {
             interval: quota.interval(),
             burst: quota.burst_size(),
         };
         let cells = quota.to_governor().ok_or(out_of_range)?;
-        let sweep_every = Nanos::from(quota.interval().max(Duration::from_millis(100)));
-        let store = Arc::new(BoundedStore::new(capacity, sweep_every, clock));
+        let store = Arc::new(store);
         let kept = Kept(Arc::clone(&store));
         let governor = Governor::new(cells, kept, clock);
         Ok(Self {
@@ -134,4 +148,8 @@ impl<K: Hash + Eq + Clone> Current<K> {
             clock,
         })
     }
+}
+
+fn sweep_every(quota: Quota) -> Nanos {
+    Nanos::from(quota.interval().max(Duration::from_millis(100)))
 }

@@ -48,6 +48,31 @@ impl<K: Hash + Eq + Clone> BoundedStore<K> {
         }
     }
 
+    /// The same keys by another clock: `carry` says what becomes of their times.
+    pub(super) fn carried(
+        &self,
+        sweep_every: Nanos,
+        clock: SinceStart,
+        carry: impl Fn(Nanos) -> Option<Nanos>,
+    ) -> Self {
+        let shard = |at: usize| {
+            let shard = lock(&self.shards[at]);
+            let carried = |(key, time): (&K, &Nanos)| Some((key.clone(), carry(*time)?));
+            Mutex::new(Shard {
+                times: shard.times.iter().filter_map(carried).collect(),
+                strangers: shard.strangers.and_then(&carry),
+                next_sweep: Nanos::from(0),
+            })
+        };
+        Self {
+            shards: std::array::from_fn(shard),
+            hasher: self.hasher.clone(),
+            shard_capacity: self.shard_capacity,
+            sweep_every,
+            clock,
+        }
+    }
+
     /// How many keys are remembered now.
     pub(super) fn len(&self) -> usize {
         self.shards

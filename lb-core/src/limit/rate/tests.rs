@@ -131,6 +131,36 @@ async fn a_new_quota_holds_from_the_next_request_on() {
     assert!(matches!(limiter.check(&1), Verdict::Refused { .. }));
 }
 
+/// How many of twenty requests of this key pass.
+fn pass_of_twenty(limiter: &RateLimiter<&'static str>, key: &'static str) -> usize {
+    let is_allowed = |_: &u32| matches!(limiter.check(&key), Verdict::Allowed { .. });
+    (0..20).filter(is_allowed).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_quota_forgives_nobody_what_it_has_used() {
+    let second = Duration::from_secs(1);
+    let limiter = RateLimiter::new(ten_per_second()).unwrap();
+    assert_eq!(pass_of_twenty(&limiter, "a"), 10);
+    for _ in 0..5 {
+        limiter.set_quota(ten_per_second()).unwrap();
+        assert_eq!(pass_of_twenty(&limiter, "a"), 0, "the same quota again");
+    }
+    limiter.set_quota(Quota::new(15, second).unwrap()).unwrap();
+    assert_eq!(pass_of_twenty(&limiter, "a"), 5, "what was added");
+    // Less than what is used already: one request's time from now it may come back.
+    limiter.set_quota(Quota::new(1, second).unwrap()).unwrap();
+    assert_eq!(pass_of_twenty(&limiter, "a"), 0);
+    assert_eq!(pass_of_twenty(&limiter, "b"), 1, "somebody new");
+    tokio::time::advance(second).await;
+    assert_eq!(pass_of_twenty(&limiter, "a"), 1);
+    // What has drained is forgotten.
+    tokio::time::advance(10 * second).await;
+    limiter.set_quota(ten_per_second()).unwrap();
+    assert_eq!(limiter.keys(), 0);
+    assert_eq!(pass_of_twenty(&limiter, "a"), 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_keys_takes_no_memory_and_frees_no_known_client() {
     let quota = Quota::new(1, Duration::from_secs(60)).unwrap();

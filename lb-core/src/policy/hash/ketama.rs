@@ -25,11 +25,12 @@ pub fn ketama_key(key: &[u8]) -> u64 {
 pub struct KetamaRing(Circle<u32>);
 
 impl KetamaRing {
-    /// A ring of these servers, given as `host:port` (or `host`) and weight.
+    /// A ring of these servers, named as in an nginx configuration (`host:port`, `host`,
+    /// `[address]:port`, `unix:path`), with their weights.
     pub fn new<'a>(servers: impl Iterator<Item = (&'a str, u32)>) -> Self {
         let mut placed = Vec::new();
         for (owner, (address, weight)) in (0u32..).zip(servers) {
-            let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+            let (host, port) = host_and_port(address);
             let mut base = crc32fast::Hasher::new();
             base.update(host.as_bytes());
             base.update(&[0]);
@@ -49,6 +50,21 @@ impl KetamaRing {
     #[must_use]
     pub fn owner(&self, key: u64) -> Option<usize> {
         self.find(key, &mut |_| true)
+    }
+}
+
+/// What nginx takes for host and port: digits after the last colon are a port, anything
+/// else belongs to the host, and a socket's path is a host without its `unix:`.
+fn host_and_port(server: &str) -> (&str, &str) {
+    const UNIX: &str = "unix:";
+    if let Some((scheme, path)) = server.split_at_checked(UNIX.len())
+        && scheme.eq_ignore_ascii_case(UNIX)
+    {
+        return (path, "");
+    }
+    match server.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+        _ => (server, ""),
     }
 }
 

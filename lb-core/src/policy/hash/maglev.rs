@@ -36,15 +36,17 @@ pub(super) fn is_size(n: u32) -> bool {
 }
 
 impl MaglevTable {
-    /// A table of `size` places (a prime) for these endpoints. Empty if no
-    /// endpoint has weight.
+    /// A table of `size` places for these endpoints. Empty if no endpoint has weight.
+    ///
+    /// `size` is to be a prime. Of another size not every place comes round for everybody:
+    /// who finds none of its own takes the first that is free.
     pub fn new<'a>(endpoints: impl Iterator<Item = (&'a str, u32)>, size: u32) -> Self {
         let endpoints: Vec<_> = endpoints.collect();
         let Some(most) = endpoints
             .iter()
             .map(|(_, weight)| *weight)
             .max()
-            .filter(|most| *most > 0)
+            .filter(|most| *most > 0 && size > 0)
         else {
             return Self {
                 places: Box::default(),
@@ -104,7 +106,7 @@ impl Claim {
     fn new(name: &str, weight: u32, size: u32) -> Self {
         let size = u64::from(size);
         let next = xxh64(name.as_bytes(), 0) % size;
-        let skip = xxh64(name.as_bytes(), 1) % (size - 1) + 1;
+        let skip = xxh64(name.as_bytes(), 1) % (size - 1).max(1) + 1;
         Self {
             weight,
             turns: 0,
@@ -113,16 +115,19 @@ impl Claim {
         }
     }
 
-    /// Its next place that is free. There is one: size is prime, so that every
-    /// place comes round.
+    /// Its next place that is free. There is one: if the size is prime every place comes
+    /// round, else any will do.
     fn take(&mut self, places: &mut [u32], owner: u32) {
-        loop {
+        for _ in 0..places.len() {
             let place = self.next as usize;
             self.next = (self.next + self.skip) % places.len() as u64;
             if places[place] == FREE {
                 places[place] = owner;
                 return;
             }
+        }
+        if let Some(place) = places.iter_mut().find(|place| **place == FREE) {
+            *place = owner;
         }
     }
 }

@@ -257,8 +257,10 @@ impl Bound {
         };
         let in_flight = sum(&|index| candidates.stats(index).in_flight());
         let weights = sum(&|index| candidates.weight(index)).max(1.0);
+        // A quotient a hair above a whole number is that number.
+        let share = (in_flight + 1.0) / weights * (1.0 - 1e-12);
         Self {
-            per_weight: multiple * (in_flight + 1.0) / weights,
+            per_weight: multiple * share,
         }
     }
 
