@@ -19,7 +19,7 @@ use crate::victims;
 #[must_use]
 pub fn decide(spec: &Spec, state: &mut State, inputs: &Inputs, now: UnixMillis) -> Decision {
     let mut trace = Trace::default();
-    let now = state.advance(now, &mut trace);
+    state.advance(now, &mut trace);
     let mut votes = ask_all(spec, inputs, now, &mut trace);
     let fallbacks = policy::stand_in(spec, state, &mut votes, now, &mut trace);
     let thresholds = policy::propose(spec, inputs, &mut trace).map(|count| ("thresholds", count));

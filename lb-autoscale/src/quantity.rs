@@ -96,9 +96,27 @@ impl FromStr for Quantity {
     type Err = ParseQuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_milli(text)
+        scaled(text, 3)
+            .and_then(|milli| i64::try_from(milli).ok())
             .map(Self)
             .ok_or_else(|| ParseQuantityError { text: clip(text) })
+    }
+}
+
+/// A share such as `0.0125` or `12500u`, with all the digits that Kubernetes keeps: nine after the point.
+#[cfg(feature = "manifest")]
+pub(crate) fn parse_share(text: &str) -> Result<f64, ParseQuantityError> {
+    scaled(text, 9)
+        .map(|nano| nano as f64 / 1e9)
+        .ok_or_else(|| ParseQuantityError { text: clip(text) })
+}
+
+/// The text that is read back as this share, in the canonical form if it is a number of thousandths.
+#[cfg(feature = "manifest")]
+pub(crate) fn share_to_text(share: f64) -> String {
+    match Quantity::from_f64(share) {
+        Some(exact) if exact.as_f64() == share => exact.to_string(),
+        _ => share.to_string(),
     }
 }
 
@@ -127,7 +145,8 @@ fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-fn parse_milli(text: &str) -> Option<i64> {
+/// The number times ten to the power of `digits`; what is finer is rounded away from zero.
+fn scaled(text: &str, digits: i32) -> Option<i128> {
     let (negative, body) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -146,16 +165,16 @@ fn parse_milli(text: &str) -> Option<i64> {
     }
     let mantissa: i128 = format!("{whole}{fraction}").parse().ok()?;
     let (binary, power) = scale_of(suffix)?;
-    // value * 1000 = mantissa * binary * 10^(power + 3 - fraction digits)
-    let exponent = power + 3 - i32::try_from(fraction.len()).ok()?;
-    let scaled = mantissa.checked_mul(binary)?;
-    let milli = if exponent >= 0 {
-        scaled.checked_mul(10_i128.checked_pow(exponent.unsigned_abs())?)?
+    // value * 10^digits = mantissa * binary * 10^(power + digits - fraction digits)
+    let exponent = power + digits - i32::try_from(fraction.len()).ok()?;
+    let whole = mantissa.checked_mul(binary)?;
+    let size = if exponent >= 0 {
+        whole.checked_mul(10_i128.checked_pow(exponent.unsigned_abs())?)?
     } else {
         let divisor = 10_i128.checked_pow(exponent.unsigned_abs())?;
-        scaled / divisor + i128::from(scaled % divisor != 0)
+        whole / divisor + i128::from(whole % divisor != 0)
     };
-    i64::try_from(if negative { -milli } else { milli }).ok()
+    Some(if negative { -size } else { size })
 }
 
 /// The suffix as a binary factor and a power of ten.

@@ -2,7 +2,9 @@
 //!
 //! Plain data: store it, and a restarted process goes on where the old one
 //! stopped, with its windows, its rate limits and its overrides; replay it, and
-//! every decision comes out bit for bit as it did.
+//! every decision comes out bit for bit as it did. A clock that is set back takes
+//! windows and pauses along, so that they go on where they were; the end of an
+//! override is a date and stays.
 //!
 //! ```
 //! use lb_autoscale::State;
@@ -12,6 +14,8 @@
 //! assert_eq!(serde_json::from_str::<State>(&stored)?, state);
 //! # Ok::<(), serde_json::Error>(())
 //! ```
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,29 +72,34 @@ impl State {
     }
 
     /// Takes back that a change was made, but not that it was proposed: it was not carried out.
-    pub(crate) fn undo_change(&mut self, before: &Self) {
-        self.history.scale_ups.clone_from(&before.history.scale_ups);
-        self.history
-            .scale_downs
-            .clone_from(&before.history.scale_downs);
+    pub(crate) fn undo_change(&mut self, mut before: Self) {
+        before.follow(self.latest);
+        self.history.scale_ups = before.history.scale_ups;
+        self.history.scale_downs = before.history.scale_downs;
         self.memory.last_up = before.memory.last_up;
         self.memory.last_down = before.memory.last_down;
     }
 
-    /// Time never runs backwards for the engine.
-    pub(crate) fn advance(&mut self, now: UnixMillis, trace: &mut Trace) -> UnixMillis {
-        let latest = self.latest.map_or(now, |latest| latest.max(now));
-        if latest > now {
-            let behind = latest.since(now).as_secs_f64();
-            trace.step(
-                Stage::Time,
-                "clock",
-                (0, 0),
-                "TimeWentBackwards",
-                &[("seconds", behind)],
-            );
+    /// It is `now`, whatever was the time before.
+    pub(crate) fn advance(&mut self, now: UnixMillis, trace: &mut Trace) {
+        let back = self.follow(Some(now));
+        if !back.is_zero() {
+            let numbers = [("seconds", back.as_secs_f64())];
+            trace.step(Stage::Time, "clock", (0, 0), "TimeWentBackwards", &numbers);
         }
-        self.latest = Some(latest);
-        latest
+    }
+
+    /// A clock that was set back must not stop the time of windows, rates and pauses until it has caught up: what is
+    /// remembered goes back with it, as if no time had passed. Returns how far.
+    fn follow(&mut self, now: Option<UnixMillis>) -> Duration {
+        let latest = std::mem::replace(&mut self.latest, now);
+        let back = latest
+            .zip(now)
+            .map_or(Duration::ZERO, |(latest, now)| latest.since(now));
+        if !back.is_zero() {
+            self.history.move_back(back);
+            self.memory.move_back(back);
+        }
+        back
     }
 }

@@ -237,15 +237,32 @@ proptest! {
     }
 
     #[test]
-    fn time_that_runs_backwards_changes_nothing(spec in builder(), back in 1..10_000_u64, load in 0.0..500.0_f64) {
+    fn a_clock_that_is_set_back_changes_nothing_then_and_later(
+        spec in builder(), before in loads(), after in loads(), back in 1..10_000_u64,
+    ) {
         let spec = spec.build().unwrap();
-        let mut state = State::default();
         let current = spec.min_replicas().max(1);
-        let _ = decide(&spec, &mut state, &inputs(current, Some(load)), at(20_000));
+        let play = |state: &mut State, current: u32, loads: &[(u64, Option<f64>)], start: u64| {
+            let (mut current, mut clock) = (current, start);
+            let desired = loads.iter().map(|(pause, load)| {
+                clock += pause;
+                current = decide(&spec, state, &inputs(current, *load), at(clock)).desired;
+                current
+            });
+            (desired.collect::<Vec<u32>>(), clock)
+        };
+        let mut state = State::default();
+        let (first, end) = play(&mut state, current, &before, 20_000);
+        let current = first.last().copied().unwrap_or(current);
         let mut twin = state.clone();
-        let later = decide(&spec, &mut state, &inputs(current, Some(load)), at(20_000));
-        let earlier = decide(&spec, &mut twin, &inputs(current, Some(load)), at(20_000 - back));
-        prop_assert_eq!((later.desired, later.at), (earlier.desired, earlier.at));
+        let now = (current, Some(1.0));
+        let straight = decide(&spec, &mut state, &inputs(now.0, now.1), at(end));
+        let set_back = decide(&spec, &mut twin, &inputs(now.0, now.1), at(end - back));
+        prop_assert_eq!(straight.desired, set_back.desired);
+        prop_assert_eq!(set_back.at, at(end - back));
+        let (straight, _) = play(&mut state, straight.desired, &after, end);
+        let (set_back, _) = play(&mut twin, set_back.desired, &after, end - back);
+        prop_assert_eq!(straight, set_back);
     }
 }
 

@@ -84,6 +84,31 @@ fn every_manifest_is_imported_decided_and_exported_without_loss() {
 }
 
 #[test]
+fn a_tolerance_finer_than_a_thousandth_is_kept() {
+    let fine = |text: &str| {
+        let mut document = Manifest::parse(&named("queue-worker")).unwrap().to_json();
+        document["spec"]["behavior"] = json!({"scaleUp": {"tolerance": text}});
+        Manifest::parse(&document.to_string()).unwrap()
+    };
+    for (text, share, written) in [
+        ("0.0125", 0.0125, "0.0125"),
+        ("400u", 0.0004, "0.0004"),
+        ("0.050", 0.05, "50m"),
+        ("0", 0.0, "0"),
+    ] {
+        let manifest = fine(text);
+        let up = &manifest.spec.behavior().unwrap().scale_up;
+        assert_eq!(up.tolerance, Some(share), "{text}");
+        let exported = manifest.to_json();
+        assert_eq!(
+            exported["spec"]["behavior"]["scaleUp"]["tolerance"],
+            written
+        );
+        assert_eq!(Manifest::parse(&exported.to_string()).unwrap(), manifest);
+    }
+}
+
+#[test]
 fn json_is_read_as_well() {
     let manifest = Manifest::parse(&named("queue-worker")).unwrap();
     assert_eq!(

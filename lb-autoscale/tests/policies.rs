@@ -153,6 +153,78 @@ fn zero_needs_idleness_and_leaving_it_needs_real_demand() {
 }
 
 #[test]
+fn idle_is_only_what_was_seen_idle_without_a_gap() {
+    let mut rule = ScaleToZero::on("load");
+    rule.idle_seconds = 60;
+    let spec = || {
+        by_load()
+            .replicas(0..=20)
+            .policies(|policies| policies.scale_to_zero = Some(rule.clone()))
+            .scale_down(ScalingRules::default().stabilization_window(Duration::ZERO))
+    };
+    let mut state = experienced();
+    assert_eq!(one(spec(), &mut state, &load(1, 0.0), at(0)).desired, 1);
+    let silent = one(spec(), &mut state, &Inputs::new(1), at(30));
+    assert_eq!(silent.desired, 1);
+    let seen_again = one(spec(), &mut state, &load(1, 0.0), at(61));
+    assert_eq!(seen_again.desired, 1, "{}", seen_again.why());
+    assert_eq!(one(spec(), &mut state, &load(1, 0.0), at(121)).desired, 0);
+}
+
+#[test]
+fn a_stale_zero_puts_nobody_to_sleep_even_if_its_last_good_wish_counts() {
+    let mut rule = ScaleToZero::on("load");
+    rule.idle_seconds = 60;
+    let metric = Metric::external("load")
+        .average_value(10.0)
+        .stale_after(Duration::from_secs(30))
+        .fallback(Fallback::LastGood { for_seconds: 600 });
+    let spec = || {
+        Spec::builder("stale")
+            .replicas(0..=20)
+            .metric(metric.clone())
+            .policies(|policies| policies.scale_to_zero = Some(rule.clone()))
+            .scale_down(ScalingRules::default().stabilization_window(Duration::ZERO))
+    };
+    let seen_at = |seconds| Inputs::new(1).observe("load", Observation::value(0.0).at(at(seconds)));
+    let mut state = experienced();
+    assert_eq!(one(spec(), &mut state, &seen_at(0), at(0)).desired, 1);
+    let stale = one(spec(), &mut state, &seen_at(0), at(60));
+    assert_eq!(stale.desired, 1, "{}", stale.why());
+}
+
+#[test]
+fn a_clock_that_is_set_back_an_hour_stops_neither_rates_nor_windows_nor_overrides() {
+    let spec = || {
+        by_load()
+            .scale_up(ScalingRules::default())
+            .scale_down(ScalingRules::default().stabilization_window(Duration::from_secs(60)))
+    };
+    let mut state = experienced();
+    assert_eq!(
+        one(spec(), &mut state, &load(2, 180.0), at(3_600)).desired,
+        6
+    );
+    let set_back = one(spec(), &mut state, &load(6, 180.0), at(1));
+    assert_eq!(set_back.desired, 6, "as if no time had passed");
+    assert_eq!(set_back.trace[0].reason, "TimeWentBackwards");
+    assert_eq!(one(spec(), &mut state, &load(6, 180.0), at(16)).desired, 12);
+    assert_eq!(one(spec(), &mut state, &load(12, 60.0), at(31)).desired, 12);
+    assert_eq!(one(spec(), &mut state, &load(12, 60.0), at(91)).desired, 6);
+
+    let manual = Override {
+        kind: OverrideKind::Exact(9),
+        author: "somebody".into(),
+        reason: "test".into(),
+        expires_at: at(200),
+    };
+    state.set_override(manual, at(100)).expect("it is valid");
+    assert_eq!(one(spec(), &mut state, &load(6, 60.0), at(101)).desired, 9);
+    assert_eq!(one(spec(), &mut state, &load(9, 90.0), at(200)).desired, 9);
+    assert!(state.current_override().is_none());
+}
+
+#[test]
 fn a_cooldown_pauses_after_a_change_was_made() {
     let spec = || {
         by_load()

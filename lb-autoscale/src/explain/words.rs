@@ -70,7 +70,7 @@ fn phrase(code: &str) -> Option<&'static str> {
         "MetricSilent" => "a metric is silent: its fallback holds",
         "LastGoodCounts" => "silent: its last good wish counts",
         "LeastUseful" => "leave first: of no use, or with least work",
-        "TimeWentBackwards" => "the clock ran backwards: the latest time counts",
+        "TimeWentBackwards" => "the clock was set back: what is remembered moves with it",
         _ => return None,
     })
 }

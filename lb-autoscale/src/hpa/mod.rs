@@ -39,6 +39,8 @@ mod stabilize;
 mod tally;
 mod usage;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 pub use events::{ScaleEvent, ScaleEvents};
@@ -112,4 +114,19 @@ pub struct History {
     pub scale_ups: ScaleEvents,
     /// Shrinking lately.
     pub scale_downs: ScaleEvents,
+}
+
+impl History {
+    /// The clock was set back by this much.
+    pub(crate) fn move_back(&mut self, back: Duration) {
+        let proposed = self.recommendations.iter_mut().flat_map(|all| &mut all.0);
+        let changed = [&mut self.scale_ups.0, &mut self.scale_downs.0];
+        let changed = changed.into_iter().flatten();
+        let times = proposed
+            .map(|entry| &mut entry.at)
+            .chain(changed.map(|event| &mut event.at));
+        for time in times {
+            *time = *time - back;
+        }
+    }
 }

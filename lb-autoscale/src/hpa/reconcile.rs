@@ -129,7 +129,12 @@ pub(crate) fn ask_all(
         .collect()
 }
 
-fn fresh(metric: &Metric, observation: &Observation, now: UnixMillis) -> Result<(), MetricError> {
+/// Is what was observed young enough for its metric?
+pub(crate) fn fresh(
+    metric: &Metric,
+    observation: &Observation,
+    now: UnixMillis,
+) -> Result<(), MetricError> {
     let (Some(limit_seconds), Some(at)) = (metric.stale_after_seconds, observation.at) else {
         return Ok(());
     };

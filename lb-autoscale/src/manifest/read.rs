@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Manifest, ManifestError, Metadata};
 use crate::Quantity;
+use crate::quantity::{ParseQuantityError, parse_share};
 use crate::spec::{
     Behavior, Metric, MetricIdentifier, MetricKind, ObjectRef, Policy, PolicyKind, ScalingRules,
     SelectPolicy, Spec, SpecError, Target,
@@ -266,7 +267,7 @@ fn rules(node: &Node<'_>, unknown: &mut Vec<String>) -> Read<ScalingRules> {
         select,
         stabilization_window_seconds: node.count("stabilizationWindowSeconds")?,
         policies,
-        tolerance: node.quantity("tolerance")?.map(Quantity::as_f64),
+        tolerance: node.number("tolerance", parse_share)?,
     })
 }
 
@@ -394,14 +395,21 @@ impl<'a> Node<'a> {
         self.optional_value(field).map(parse).transpose()
     }
 
-    /// A quantity, which YAML may have read as a number.
     fn quantity(&self, field: &str) -> Read<Option<Quantity>> {
+        self.number(field, str::parse)
+    }
+
+    /// What is a quantity in the document, and what YAML may have read as a number.
+    fn number<T>(
+        &self,
+        field: &str,
+        parse: impl Fn(&str) -> Result<T, ParseQuantityError>,
+    ) -> Read<Option<T>> {
         let parse = |value: &Value| {
             let text = value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned);
-            text.parse::<Quantity>()
-                .map_err(|error| SpecError::new(self.at(field), error.to_string()))
+            parse(&text).map_err(|error| SpecError::new(self.at(field), error.to_string()))
         };
         self.optional_value(field).map(parse).transpose()
     }

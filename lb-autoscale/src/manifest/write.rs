@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Manifest;
-use crate::Quantity;
+use crate::quantity::share_to_text;
 use crate::spec::{Behavior, Metric, MetricIdentifier, MetricKind, Policy, ScalingRules, Target};
 
 pub(super) fn manifest(manifest: &Manifest) -> Value {
@@ -108,10 +108,7 @@ fn rules(rules: &ScalingRules) -> Value {
         .policies
         .as_ref()
         .map(|list| list.iter().copied().map(policy).collect());
-    let tolerance = rules
-        .tolerance
-        .and_then(Quantity::from_f64)
-        .map(|share| json!(share.to_string()));
+    let tolerance = rules.tolerance.map(|share| json!(share_to_text(share)));
     let fields: [(&str, Option<Value>); 4] = [
         (
             "stabilizationWindowSeconds",

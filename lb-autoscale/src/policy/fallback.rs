@@ -1,5 +1,7 @@
 //! What a metric that cannot be read asks for instead.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Bound;
@@ -69,6 +71,15 @@ pub(crate) fn stand_in(
 }
 
 impl LastSeen {
+    pub(super) fn move_back(&mut self, back: Duration) {
+        for time in [&mut self.good_at, &mut self.failing_since]
+            .into_iter()
+            .flatten()
+        {
+            *time = *time - back;
+        }
+    }
+
     fn is_fresh(&self, for_seconds: u32, now: UnixMillis) -> bool {
         self.good_at
             .is_some_and(|at| now.age_of(at) <= i64::from(for_seconds) * 1_000)

@@ -51,6 +51,7 @@ mod zero;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +109,24 @@ pub(crate) struct Memory {
     pub(crate) spending: budget::Spending,
     pub(crate) forecast: forecast::Profile,
     pub(crate) metrics: BTreeMap<String, fallback::LastSeen>,
+}
+
+impl Memory {
+    /// The clock was set back by this much.
+    pub(crate) fn move_back(&mut self, back: Duration) {
+        let times = [
+            &mut self.burst_until,
+            &mut self.idle_since,
+            &mut self.last_up,
+            &mut self.last_down,
+        ];
+        for time in times.into_iter().flatten() {
+            *time = *time - back;
+        }
+        for seen in self.metrics.values_mut() {
+            seen.move_back(back);
+        }
+    }
 }
 
 /// A named bound.
@@ -171,7 +190,7 @@ pub(crate) fn apply(
             bounds.extend(forecast.bound(&mut memory.forecast, inputs, now, trace));
         }
         if let Some(zero) = &policies.scale_to_zero {
-            bounds.extend(zero.bound(&mut memory.idle_since, inputs, now));
+            bounds.extend(zero.bound(&mut memory.idle_since, spec, inputs, now));
         }
         if let Some(budget) = &policies.budget {
             bounds.extend(budget.bound(&mut memory.spending, inputs.current, now, trace));

@@ -2,8 +2,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Bound;
 use crate::UnixMillis;
+use crate::hpa::reconcile::fresh;
 use crate::inputs::{Inputs, Reading};
 use crate::quantity::Quantity;
+use crate::spec::Spec;
 
 /// When a fleet may go to zero and when it comes back. Needs a minimum of 0.
 ///
@@ -16,7 +18,8 @@ pub struct ScaleToZero {
     /// Demand above this wakes the fleet and keeps it awake. Default: 0.
     #[serde(default)]
     pub activation: Quantity,
-    /// How long demand must not exceed it before the last instance goes. Default: 300.
+    /// How long demand must be known not to exceed it before the last instance goes; a reading that fails or is stale
+    /// begins this anew. Default: 300.
     #[serde(default = "five_minutes")]
     pub idle_seconds: u32,
 }
@@ -38,6 +41,7 @@ impl ScaleToZero {
     pub(super) fn bound(
         &self,
         idle_since: &mut Option<UnixMillis>,
+        spec: &Spec,
         inputs: &Inputs,
         now: UnixMillis,
     ) -> Option<Bound> {
@@ -45,12 +49,10 @@ impl ScaleToZero {
             *idle_since = None;
             return Some(Bound::floor("wake", 1, "SomebodyWaits"));
         }
-        let demand = match inputs.metrics.get(&self.metric).map(|seen| &seen.reading) {
-            Some(Reading::Values(values)) if !values.is_empty() => values
-                .iter()
-                .fold(Quantity::default(), |sum, value| sum.saturating_add(*value)),
-            // Unknown demand neither wakes nor puts to sleep.
-            _ => return (inputs.current > 0).then(|| Bound::floor("zero", 1, "DemandUnknown")),
+        let Some(demand) = self.demand(spec, inputs, now) else {
+            // Unknown demand neither wakes nor puts to sleep, now or later.
+            *idle_since = None;
+            return (inputs.current > 0).then(|| Bound::floor("zero", 1, "DemandUnknown"));
         };
         if demand > self.activation {
             *idle_since = None;
@@ -63,5 +65,18 @@ impl ScaleToZero {
         let idle = now.age_of(since);
         (idle < i64::from(self.idle_seconds) * 1_000)
             .then(|| Bound::floor("zero", 1, "NotIdleLongEnough"))
+    }
+
+    /// `None` while nobody knows: nothing was read, or it is older than its metric allows.
+    fn demand(&self, spec: &Spec, inputs: &Inputs, now: UnixMillis) -> Option<Quantity> {
+        let seen = inputs.metrics.get(&self.metric)?;
+        let metric = spec.metrics().iter().find(|one| one.id == self.metric);
+        if metric.is_some_and(|metric| fresh(metric, seen, now).is_err()) {
+            return None;
+        }
+        match &seen.reading {
+            Reading::Values(values) => values.iter().copied().reduce(Quantity::saturating_add),
+            Reading::Pods(_) | Reading::Failed(_) => None,
+        }
     }
 }

@@ -57,7 +57,7 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
             tracing::info!(spec = spec.name(), "{}", decision.why());
             if let Err(error) = within(self.deadline, self.actuator.apply(&decision)).await {
                 // The change did not happen, so no rate limit and no cooldown may count it, and whoever waits still does.
-                state.undo_change(&record.state);
+                state.undo_change(record.state.clone());
                 self.control.lock().wake |= wake;
                 decision.conditions.able_to_scale =
                     Condition::new(false, Reason::FailedUpdateScale);

@@ -24,6 +24,12 @@ pub struct Entry {
     pub(super) locked_out_until: Option<Instant>,
 }
 
+impl Entry {
+    fn is_locked_out(&self, now: Instant) -> bool {
+        self.locked_out_until.is_some_and(|until| now < until)
+    }
+}
+
 /// On which condition a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvWrite<'a> {
@@ -52,6 +58,14 @@ impl Catalog {
         ));
         from.take_while(move |(key, _)| key.starts_with(prefix))
             .map(|(key, entry)| (key.as_str(), entry))
+    }
+
+    /// `true` while nobody may lock the key, because a session lost it just now.
+    #[must_use]
+    pub fn is_locked_out(&self, key: &str, now: Instant) -> bool {
+        self.keys
+            .get(key)
+            .is_some_and(|entry| entry.is_locked_out(now))
     }
 
     /// Writes a value; `false` if the condition does not hold. What changes nothing moves no index.
@@ -162,7 +176,7 @@ impl Catalog {
 }
 
 fn acquire(entry: &mut Entry, session: &str, now: Instant) -> bool {
-    if entry.locked_out_until.is_some_and(|until| now < until) {
+    if entry.is_locked_out(now) {
         return false;
     }
     match entry.session.as_deref() {

@@ -10,6 +10,8 @@ use super::message::{self, Kind, MOST_UDP, Malformed, Reply};
 
 /// How long one server may take before the next one is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Datagrams get lost: the question is sent again after this, and then after twice as long each time.
+const AGAIN: Duration = Duration::from_millis(400);
 const PORT: u16 = 53;
 /// What the resolver's own library reads at most.
 const MOST_SERVERS: usize = 3;
@@ -52,14 +54,24 @@ async fn ask_one(server: SocketAddr, name: &str, kind: Kind) -> Result<Reply, As
     let socket = UdpSocket::bind((any, 0)).await?;
     // From now on only what comes from the server is received.
     socket.connect(server).await?;
-    socket.send(&question).await?;
+    let mut pause = AGAIN;
+    loop {
+        socket.send(&question).await?;
+        match tokio::time::timeout(pause, receive(&socket, &question)).await {
+            Ok(Ok(Reply::Truncated)) => return ask_by_tcp(server, &question).await,
+            Ok(other) => return other,
+            Err(_) => pause *= 2,
+        }
+    }
+}
+
+async fn receive(socket: &UdpSocket, question: &[u8]) -> Result<Reply, AskError> {
     let mut buffer = [0; MOST_UDP as usize];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        match message::reply(&question, buffer.get(..length).unwrap_or_default()) {
+        match message::reply(question, buffer.get(..length).unwrap_or_default()) {
             // Late answers to earlier questions, or forged ones.
             Err(Malformed::NotOurs) => {}
-            Ok(Reply::Truncated) => return ask_by_tcp(server, &question).await,
             other => return Ok(other?),
         }
     }

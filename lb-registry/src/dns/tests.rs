@@ -38,11 +38,22 @@ fn option() -> Vec<u8> {
 
 /// A name server that says the same every time.
 async fn server(answer: impl Fn(u16) -> Script + Send + 'static) -> (SocketAddr, AbortOnDrop) {
+    server_behind(|_| true, answer).await
+}
+
+/// A name server behind a network that only lets some datagrams through.
+async fn server_behind(
+    mut passes: impl FnMut(SocketAddr) -> bool + Send + 'static,
+    answer: impl Fn(u16) -> Script + Send + 'static,
+) -> (SocketAddr, AbortOnDrop) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = socket.local_addr().unwrap();
     let serve = async move {
         let mut buffer = [0; 512];
         while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+            if !passes(peer) {
+                continue;
+            }
             let question = &buffer[..length - option().len()];
             let kind =
                 u16::from_be_bytes([question[question.len() - 4], question[question.len() - 3]]);
@@ -168,4 +179,18 @@ async fn a_name_that_one_half_says_does_not_exist_is_gone() {
     };
     let (found, _) = look_up(Dns::port(80), half).await.unwrap();
     assert!(found.is_empty());
+}
+
+#[tokio::test]
+async fn a_question_that_gets_lost_is_asked_again_before_the_server_counts_as_silent() {
+    let mut seen = BTreeSet::new();
+    let script = Script {
+        sections: [vec![address(20, 1)], Vec::new(), Vec::new()],
+        ..Script::default()
+    };
+    let second_of_each = move |peer| !seen.insert(peer);
+    let (address, _serving) = server_behind(second_of_each, only_four(script)).await;
+    let dns = Dns::port(80).server(address);
+    let (instances, _) = dns.look_up("web.test").await.unwrap();
+    assert_eq!(instances.len(), 1);
 }

@@ -3,7 +3,8 @@
 //! Kubernetes itself knows who is there, so there is nothing to register; [`Merge`](crate::Merge) adds what
 //! instances register elsewhere (version, zone, metadata, health): it recognises them by their address and port.
 //!
-//! All slices of a Service are merged. An endpoint that several slices name counts once, the ready one first. What
+//! All slices of a Service are merged. An endpoint that several slices name counts once, the ready one first; a pod with
+//! addresses of both families counts by its IPv4 address. What
 //! is not `ready` is critical; what terminates and still serves is draining; an unset condition counts as true, as
 //! the API says. Slices of type FQDN are skipped.
 //!

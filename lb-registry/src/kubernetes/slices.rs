@@ -134,10 +134,11 @@ impl Slices {
     }
 
     /// The instances, ordered by id. Of several with one id the best one counts: a pod that moves from one slice to
-    /// another is in both for a moment.
+    /// another is in both for a moment. A pod with addresses of both families, which are in slices of their own, is
+    /// where its IPv4 address leads, whichever slice comes first or is brought up to date first.
     #[must_use]
     pub fn instances(&self, service: &str, port_name: Option<&str>) -> Vec<Instance> {
-        let mut found: BTreeMap<String, Instance> = BTreeMap::new();
+        let mut found: BTreeMap<String, (bool, Instance)> = BTreeMap::new();
         for slice in self
             .by_name
             .values()
@@ -146,21 +147,22 @@ impl Slices {
             let Some(port) = slice.port(port_name) else {
                 continue;
             };
+            let is_second_family = slice.address_type == "IPv6";
             for instance in slice
                 .endpoints
                 .iter()
                 .flatten()
                 .filter_map(|one| one.instance(service, port))
             {
-                let better = found
-                    .get(&instance.id)
-                    .is_none_or(|known| instance.status < known.status);
+                let better = found.get(&instance.id).is_none_or(|(family, known)| {
+                    (is_second_family, instance.status) < (*family, known.status)
+                });
                 if better {
-                    found.insert(instance.id.clone(), instance);
+                    found.insert(instance.id.clone(), (is_second_family, instance));
                 }
             }
         }
-        found.into_values().collect()
+        found.into_values().map(|(_, instance)| instance).collect()
     }
 }
 
@@ -229,6 +231,32 @@ mod tests {
             slices.put(slice("b", Some(states[1])));
             let set = slices.instances("web", None);
             assert_eq!((set.len(), set[0].status), (1, Status::Passing));
+        }
+    }
+
+    #[test]
+    fn a_pod_of_two_families_keeps_its_address_whatever_its_slices_are_called_and_say() {
+        let of = |name: &str, family: &str, address: &str, ready| {
+            let mut slice = slice(name, Some(ready));
+            slice.address_type = family.into();
+            for endpoint in slice.endpoints.iter_mut().flatten() {
+                endpoint.addresses = vec![address.into()];
+                endpoint.target_ref = Some(TargetRef {
+                    name: "web-0".into(),
+                    uid: "1".into(),
+                });
+            }
+            slice
+        };
+        for (four, six) in [("a", "b"), ("b", "a")] {
+            for ready in [[true, true], [false, true], [true, false]] {
+                let mut slices = Slices::default();
+                slices.put(of(four, "IPv4", "10.0.0.1", ready[0]));
+                slices.put(of(six, "IPv6", "fd00::1", ready[1]));
+                let set = slices.instances("web", None);
+                let found: Vec<&str> = set.iter().map(|one| one.address.as_str()).collect();
+                assert_eq!(found, ["10.0.0.1"], "{four} {six} {ready:?}");
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use http::{HeaderName, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::filter::shape::{self, Shape};
 use super::query::Query;
 use super::reply::{Failure, Reply};
 use super::route::Agent;
@@ -209,7 +210,7 @@ impl Call {
                 .map(|one| (one.definition.id.clone(), json!(AgentService::of(one))))
                 .collect()
         });
-        Ok(Reply::json(&self.filtered_map(services)?))
+        Ok(Reply::json(&self.filtered_map(services, shape::SERVICE)?))
     }
 
     fn agent_checks(&self) -> Result<Reply, Failure> {
@@ -219,7 +220,7 @@ impl Call {
                 .map(|check| (check.id().to_owned(), self.check_view(catalog, check)))
                 .collect()
         });
-        Ok(Reply::json(&self.filtered_map(checks)?))
+        Ok(Reply::json(&self.filtered_map(checks, shape::CHECK)?))
     }
 
     pub(super) fn check_view(&self, catalog: &Catalog, check: &Check) -> Value {
@@ -338,17 +339,15 @@ impl Call {
         }
     }
 
-    fn filtered_map(&self, all: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
-        let Some(filter) = self.filter()? else {
-            return Ok(all);
-        };
-        let mut kept = Map::new();
-        for (id, value) in all {
-            if filter.matches(&value)? {
-                kept.insert(id, value);
-            }
+    pub(super) fn filtered_map(
+        &self,
+        mut all: Map<String, Value>,
+        shape: Shape,
+    ) -> Result<Map<String, Value>, Failure> {
+        if let Some(filter) = self.filter(shape)? {
+            all.retain(|_, value| filter.matches(value));
         }
-        Ok(kept)
+        Ok(all)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::Call;
+use super::filter::shape;
 use super::health::named;
 use super::reply::{Failure, Reply};
 use super::route::Catalog as Resource;
@@ -18,10 +19,26 @@ impl Call {
             Resource::Datacenters => return Ok(Reply::json(&[&self.shared.node.datacenter])),
             Resource::Nodes => {
                 self.wait(|catalog| catalog.indexes().nodes()).await?;
-                let nodes = self.visible(vec![self.shared.node.json()])?;
+                let nodes = self.visible(vec![self.shared.node.json()], shape::NODE)?;
                 Reply::json(&nodes).indexed(1)
             }
-            Resource::Node(name) => self.node(name).await?,
+            Resource::Node(name) => {
+                self.node(name, |services| match services {
+                    Some(services) => {
+                        json!({"Node": self.shared.node.json(), "Services": services})
+                    }
+                    None => Value::Null,
+                })
+                .await?
+            }
+            Resource::NodeServices(name) => {
+                self.node(name, |services| {
+                    let node = services.is_some().then(|| self.shared.node.json());
+                    let list = services.map(|services| services.into_values().collect::<Vec<_>>());
+                    json!({"Node": node, "Services": list})
+                })
+                .await?
+            }
             Resource::Services => self.services().await?,
             Resource::Service(name) => self.service(name).await?,
         };
@@ -66,22 +83,26 @@ impl Call {
             }
             (catalog.indexes().service(name), found)
         });
-        Ok(Reply::json(&self.visible(found)?).indexed(index))
+        Ok(Reply::json(&self.visible(found, shape::FLAT)?).indexed(index))
     }
 
-    async fn node(&self, name: &str) -> Result<Reply, Failure> {
+    /// The services of a node, as `view` shows them; it is given `None` for a node that is not there.
+    async fn node(
+        &self,
+        name: &str,
+        view: impl Fn(Option<Map<String, Value>>) -> Value,
+    ) -> Result<Reply, Failure> {
         named(name, "Missing node name")?;
         self.wait(|catalog| catalog.indexes().services()).await?;
-        if *name != self.shared.node.name || !self.access.is_full() {
-            return Ok(Reply::json(&Value::Null).indexed(1));
-        }
         let (index, services) = self
             .store()
             .read(|catalog| (catalog.indexes().services(), self.by_id(catalog)));
-        Ok(
-            Reply::json(&json!({"Node": self.shared.node.json(), "Services": services}))
-                .indexed(index),
-        )
+        let services = self.filtered_map(services, shape::SERVICE)?;
+        let found = *name == self.shared.node.name && self.access.is_full();
+        Ok(match found {
+            true => Reply::json(&view(Some(services))).indexed(index),
+            false => Reply::json(&view(None)).indexed(1),
+        })
     }
 
     fn by_id(&self, catalog: &Catalog) -> Map<String, Value> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::decode_check::{RawCheck, inner_check};
@@ -18,9 +18,11 @@ struct RawService {
     #[serde(rename = "ID")]
     id: String,
     name: String,
+    #[serde(deserialize_with = "texts")]
     tags: Vec<String>,
     address: String,
     tagged_addresses: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "named_texts")]
     meta: BTreeMap<String, String>,
     port: i64,
     check: Value,
@@ -75,6 +77,22 @@ impl Schema for RawAddress {
     const FIELDS: &'static [&'static str] = &["Address", "Port"];
 }
 
+/// Go reads a `null` among texts as an empty one.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<Option<String>>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+fn named_texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let texts = BTreeMap::<String, Option<String>>::deserialize(deserializer)?;
+    let filled = texts
+        .into_iter()
+        .map(|(name, text)| (name, text.unwrap_or_default()));
+    Ok(filled.collect())
+}
+
 /// A service that is valid by itself, and its checks, which are not looked at yet.
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -89,7 +107,8 @@ pub(super) fn service(body: &[u8]) -> Result<Registration, Failure> {
         let RawAddress { address, port } = schema::decode(value)?;
         Ok((name, TaggedAddress { address, port }))
     });
-    let tagged_addresses = tagged.collect::<Result<_, String>>().map_err(failed)?;
+    let mut tagged_addresses: BTreeMap<_, _> =
+        tagged.collect::<Result<_, String>>().map_err(failed)?;
     let single = inner_check(raw.check).map_err(failed)?;
     let several: Vec<RawCheck> = raw
         .checks
@@ -112,6 +131,13 @@ pub(super) fn service(body: &[u8]) -> Result<Registration, Failure> {
     }
     let weights = weights.map_or(Ok(Weights::default()), |weights| checked_weights(&weights))?;
     check_meta(&raw.meta)?;
+    for name in families(&raw.address).iter().copied() {
+        let address = || TaggedAddress {
+            address: raw.address.clone(),
+            port: raw.port,
+        };
+        tagged_addresses.entry(name.into()).or_insert_with(address);
+    }
     let id = if raw.id.is_empty() {
         raw.name.clone()
     } else {
@@ -148,6 +174,15 @@ impl Registration {
             .into_iter()
             .map(|check| check.definition(targets))
             .collect()
+    }
+}
+
+/// The names under which Consul lists an IP address by itself.
+fn families(address: &str) -> &'static [&'static str] {
+    match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(_)) => &["lan_ipv4", "wan_ipv4"],
+        Ok(IpAddr::V6(_)) => &["lan_ipv6", "wan_ipv6"],
+        Err(_) => &[],
     }
 }
 

@@ -52,8 +52,11 @@ pub(super) struct RawCheck {
     ttl: Duration,
     #[serde(deserialize_with = "duration")]
     deregister_critical_service_after: Duration,
+    #[serde(deserialize_with = "count")]
     success_before_passing: u32,
+    #[serde(deserialize_with = "count")]
     failures_before_critical: u32,
+    #[serde(deserialize_with = "count")]
     failures_before_warning: u32,
 }
 
@@ -93,6 +96,12 @@ impl Schema for RawCheck {
         "Partition",
         "DisableRedirects",
     ];
+}
+
+/// Less than none is none.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let count = i64::deserialize(deserializer)?.max(0);
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// A duration in text, or a number of nanoseconds.

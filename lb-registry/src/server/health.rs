@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Call;
+use super::filter::shape::{self, Shape};
 use super::query::Query;
 use super::reply::{Failure, Reply};
 use super::route::Health;
@@ -48,7 +49,11 @@ impl Call {
                 })
             }
         };
-        let found = self.visible(found)?;
+        let shape = match resource {
+            Health::Service(_) => shape::INSTANCE,
+            Health::Checks(_) | Health::Node(_) | Health::State(_) => shape::CHECK,
+        };
+        let found = self.visible(found, shape)?;
         Ok(Reply::json(&found)
             .indexed(index)
             .consistency(consistency)
@@ -129,21 +134,19 @@ impl Call {
     }
 
     /// What the caller may see and asks for.
-    pub(super) fn visible(&self, found: Vec<Value>) -> Result<Vec<Value>, Failure> {
-        let filter = self.filter()?;
+    pub(super) fn visible(
+        &self,
+        mut found: Vec<Value>,
+        shape: Shape,
+    ) -> Result<Vec<Value>, Failure> {
+        let filter = self.filter(shape)?;
         if !self.access.is_full() || !self.query.wants_this_node() {
             return Ok(Vec::new());
         }
-        let Some(filter) = filter else {
-            return Ok(found);
-        };
-        let mut kept = Vec::new();
-        for value in found {
-            if filter.matches(&value)? {
-                kept.push(value);
-            }
+        if let Some(filter) = filter {
+            found.retain(|value| filter.matches(value));
         }
-        Ok(kept)
+        Ok(found)
     }
 }
 

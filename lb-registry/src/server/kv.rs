@@ -6,10 +6,12 @@ use super::reply::{Failure, Reply};
 use super::session::is_uuid;
 use super::{Call, view};
 use crate::catalog::{Catalog, CatalogError, KvWrite, Unit};
+use crate::clock;
 use crate::in_process::WriteError;
 
 impl Call {
     pub(super) async fn key(&self, key: &str) -> Result<Reply, Failure> {
+        self.query.consistency()?;
         match self.method {
             Method::PUT => self.put_key(key).await,
             Method::DELETE => self.delete_key(key).await,
@@ -76,6 +78,11 @@ impl Call {
             _ => return Err(Failure::bad(conflict(cas, acquire, release))),
         };
         self.access.must_be_full()?;
+        let now = clock::now();
+        if acquire.is_some() && self.store().read(|catalog| catalog.is_locked_out(key, now)) {
+            // Whoever asks, with a session or without.
+            return Ok(Reply::json(&false));
+        }
         match write {
             KvWrite::Acquire("") | KvWrite::Release("") => {
                 return Err(Failure::internal("missing session"));

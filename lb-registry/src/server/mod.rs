@@ -9,7 +9,7 @@
 //! | `agent/service/register`, `deregister/{id}`, `maintenance/{id}`, `{id}`| registration |
 //! | `agent/check/register`, `deregister`, `pass`, `warn`, `fail`, `update` | checks     |
 //! | `agent/services`, `checks`, `self`, `members`, `maintenance`, `health/service/{name,id}/…` | the agent's view |
-//! | `health/service`, `checks`, `node`, `state`; `catalog/services`, `service`, `nodes`, `node`, `datacenters` | discovery, blocking |
+//! | `health/service`, `checks`, `node`, `state`; `catalog/services`, `service`, `nodes`, `node`, `node-services`, `datacenters` | discovery, blocking |
 //! | `kv/…`, `session/…`, `status/leader`, `status/peers`                   | small change |
 //!
 //! `/health` and `/ready` tell how the server itself is. Everything else is 404.
@@ -44,6 +44,7 @@ mod blocking;
 mod body;
 mod builder;
 mod catalog;
+mod clean;
 mod decode;
 mod decode_check;
 mod filter;
@@ -164,6 +165,9 @@ impl EmbeddedServer {
         B::Data: Send,
     {
         let (parts, body) = request.into_parts();
+        if let Some(redirect) = clean::redirect(&parts.uri) {
+            return Ok(redirect);
+        }
         let Route { resource, methods } = route::find(parts.uri.path())?;
         if parts.method == http::Method::OPTIONS {
             return Ok(reply::allow(methods));
@@ -172,7 +176,10 @@ impl EmbeddedServer {
             return Err(reply::wrong_method(&parts.method, methods));
         }
         let query = Query::parse(parts.uri.query().unwrap_or_default());
-        query.check_common(&self.shared.node.datacenter)?;
+        query.check_namespace()?;
+        if !resource.is_local() {
+            query.check_datacenter(&self.shared.node.datacenter)?;
+        }
         let access = self.shared.access.of(&parts.headers, &query);
         let limit = resource.body_limit(&self.shared);
         let body = body::read(body, limit, self.shared.limits.body_timeout).await?;

@@ -69,7 +69,7 @@ impl Query {
     }
 
     /// Rejects what no handler supports.
-    pub(super) fn check_common(&self, datacenter: &str) -> Result<(), Failure> {
+    pub(super) fn check_namespace(&self) -> Result<(), Failure> {
         for name in ["ns", "partition"] {
             if self.filled(name).is_some() {
                 return Err(Failure::bad(format!(
@@ -82,6 +82,10 @@ impl Query {
                 )));
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn check_datacenter(&self, datacenter: &str) -> Result<(), Failure> {
         match self.filled("dc") {
             Some(other) if other != datacenter => Err(Failure::internal("No path to datacenter")),
             _ => Ok(()),
@@ -95,6 +99,11 @@ impl Query {
     }
 
     pub(super) fn consistency(&self) -> Result<Consistency, Failure> {
+        if self.has("cached") && self.has("consistent") {
+            return Err(Failure::bad(
+                "Cannot specify ?cached with ?consistent, conflicting semantics.",
+            ));
+        }
         match (self.has("stale"), self.has("consistent")) {
             (true, true) => Err(Failure::bad(
                 "Cannot specify ?stale with ?consistent, conflicting semantics.",

@@ -60,6 +60,7 @@ pub(super) enum Catalog {
     Datacenters,
     Nodes,
     Node(String),
+    NodeServices(String),
     Services,
     Service(String),
 }
@@ -211,6 +212,7 @@ fn catalog(rest: &str) -> Result<Option<Route>, Failure> {
         None if rest == "services" => Catalog::Services,
         Some(("service", name)) => Catalog::Service(decode(name)?),
         Some(("node", name)) => Catalog::Node(decode(name)?),
+        Some(("node-services", name)) => Catalog::NodeServices(decode(name)?),
         _ => return Ok(None),
     };
     Ok(Some(Route {
@@ -245,6 +247,11 @@ fn decode(text: &str) -> Result<String, Failure> {
 }
 
 impl Resource {
+    /// What this agent was told, whichever datacenter the query names; so does Consul.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Agent(_) | Self::Check(_))
+    }
+
     /// Answered to anybody, whatever the token.
     pub(super) fn is_open(&self) -> bool {
         matches!(

@@ -56,6 +56,7 @@ impl Call {
             Resource::Destroy(id) => self.destroy_session(id),
             Resource::Renew(id) => self.renew_session(id),
             Resource::Info(id) => {
+                self.query.consistency()?;
                 named(id, "Missing session")?;
                 is_uuid(id)?;
                 self.sessions(|session| session.id == *id).await
@@ -101,7 +102,13 @@ impl Call {
         let services = create
             .service_checks
             .iter()
-            .filter_map(|check| check.get("ID")?.as_str());
+            .filter_map(|check| {
+                check
+                    .as_object()?
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case("ID"))
+            })
+            .filter_map(|(_, id)| id.as_str());
         let checks = create.checks.into_iter().chain(create.node_checks);
         session.checks = checks
             .chain(services.map(Into::into))
@@ -181,15 +188,16 @@ fn ttl(text: &str) -> Result<Option<Duration>, Failure> {
 
 /// A text, or a number: seconds if it is small, else nanoseconds, as Consul guesses.
 fn lock_delay(value: &Value) -> Result<Option<Duration>, Failure> {
-    const SMALL: u64 = 1_000;
+    const SMALL: f64 = 1_000.0;
     match value {
         Value::Null => Ok(None),
         Value::String(text) => crate::duration::parse(text).map(Some).map_err(failed),
-        Value::Number(number) => match number.as_u64() {
-            Some(seconds) if seconds < SMALL => Ok(Some(Duration::from_secs(seconds))),
-            Some(nanos) => Ok(Some(Duration::from_nanos(nanos))),
-            None => Err(failed("a lock delay is not negative")),
-        },
+        Value::Number(number) => {
+            // Less than nothing is nothing, and more than a minute is cut later; so nothing is lost here.
+            let number = number.as_f64().unwrap_or_default().max(0.0);
+            let nanos = if number < SMALL { number * 1e9 } else { number };
+            Ok(Some(Duration::from_nanos(nanos as u64)))
+        }
         _ => Err(failed("a lock delay is a text or a number")),
     }
 }

@@ -302,3 +302,43 @@ async fn probes_are_no_faster_than_one_a_second_and_wait_for_a_minute_at_most() 
         );
     }
 }
+
+#[tokio::test]
+async fn while_a_key_is_locked_out_nobody_gets_its_lock_whatever_the_session() {
+    let server = server();
+    let session = put(&server, "/v1/session/create", json!({})).await.json();
+    let id = session["ID"].as_str().unwrap();
+    let lock = format!("/v1/kv/leader?acquire={id}");
+    assert_eq!(put(&server, &lock, json!("me")).await.text, "true");
+    let destroy = format!("/v1/session/destroy/{id}");
+    assert_eq!(put(&server, &destroy, Value::Null).await.text, "true");
+    for session in [id, "", "nonsense"] {
+        let lock = format!("/v1/kv/leader?acquire={session}");
+        let answer = put(&server, &lock, json!("me")).await;
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (StatusCode::OK, "false")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_node_lists_its_services_by_id_or_one_after_the_other_and_filtered() {
+    let server = server();
+    for name in ["web", "db"] {
+        register(&server, json!({"Name": name})).await;
+    }
+    let node = get(&server, "/v1/catalog/nodes").await.json();
+    let name = node[0]["Node"].as_str().unwrap();
+    let only_db = "filter=Service%20%3D%3D%20db";
+    let by_id = get(&server, &format!("/v1/catalog/node/{name}?{only_db}")).await;
+    assert_eq!(by_id.json()["Services"]["db"]["Service"], "db");
+    assert_eq!(by_id.json()["Services"].as_object().unwrap().len(), 1);
+    let listed = get(
+        &server,
+        &format!("/v1/catalog/node-services/{name}?{only_db}"),
+    )
+    .await;
+    assert_eq!(listed.json()["Services"][0]["Service"], "db");
+    assert_eq!(listed.json()["Node"]["Node"], name);
+}

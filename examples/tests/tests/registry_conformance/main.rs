@@ -67,7 +67,7 @@ fn the_embedded_server_answers_every_case_of_our_own() {
     let runtime = runtime();
     let (count, failures) = embedded(&runtime, None).failures(&own_cases());
     assert_eq!(failures, Vec::<String>::new());
-    assert_eq!(count, 15);
+    assert_eq!(count, 42);
 }
 
 #[test]
