@@ -2,7 +2,8 @@
 //!
 //! An [`Actuator`] reports the fleet and changes it. [`DryRun`] only remembers
 //! what it was told: the default way to try a specification. Local processes
-//! are in `process` (feature `process`).
+//! are in `process` (feature `process`). A loop owns its actuator; [`Shared`]
+//! is for those who want it back at the end, to stop in order what it started.
 //!
 //! ```
 //! use lb_autoscale::actuator::{Actuator, DryRun};
@@ -16,6 +17,10 @@
 //! ```
 
 use std::future::Future;
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use crate::decision::Decision;
 use crate::source::Fleet;
@@ -85,4 +90,69 @@ impl Actuator for DryRun {
         self.replicas = decision.desired;
         Ok(())
     }
+}
+
+/// An actuator that can be taken back from the loop that uses it. Clones share it.
+///
+/// ```
+/// use lb_autoscale::actuator::{DryRun, Shared};
+/// use lb_autoscale::{Autoscaler, Spec, source::Gauges};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let fleet = Shared::new(DryRun::new(3)); // `LocalProcesses`, for example
+/// let spec = Spec::builder("api").build()?;
+/// let handle = Autoscaler::new(spec, Gauges::default(), fleet.clone()).run();
+/// handle.next_decision().await;
+/// if let Some(fleet) = fleet.take().await {
+///     drop(fleet); // `fleet.shutdown().await`
+/// }
+/// handle.poke();
+/// handle.next_decision().await; // from now on every turn is refused
+/// assert!(handle.status().error.is_some());
+/// # Ok::<(), lb_autoscale::spec::SpecError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Shared<A>(Arc<Mutex<Option<A>>>);
+
+// === impl Shared ===
+
+impl<A> Shared<A> {
+    /// To be given to the loop, and kept for the end.
+    pub fn new(actuator: A) -> Self {
+        Self(Arc::new(Mutex::new(Some(actuator))))
+    }
+
+    /// The actuator itself, once the loop is done with the step it is at; `None` if it was taken before.
+    /// From then on the loop sees and changes nothing.
+    pub async fn take(&self) -> Option<A> {
+        self.0.lock().await.take()
+    }
+}
+
+impl<A> Clone for Shared<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<A: Actuator> Actuator for Shared<A> {
+    async fn observe(&mut self) -> Result<Fleet, ActuatorError> {
+        match &mut *self.0.lock().await {
+            Some(actuator) => actuator.observe().await,
+            None => Err(taken()),
+        }
+    }
+
+    async fn apply(&mut self, decision: &Decision) -> Result<(), ActuatorError> {
+        match &mut *self.0.lock().await {
+            Some(actuator) => actuator.apply(decision).await,
+            None => Err(taken()),
+        }
+    }
+}
+
+fn taken() -> ActuatorError {
+    ActuatorError::Refused("the actuator was taken away".into())
 }

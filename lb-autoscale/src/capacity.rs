@@ -20,6 +20,7 @@ use crate::spec::Spec;
 
 /// Slots of a fleet in which every instance holds the same number of pieces of work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Capacity {
     /// Slots of one instance.
     pub per_instance: u32,

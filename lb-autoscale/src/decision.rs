@@ -27,6 +27,7 @@ use crate::UnixMillis;
 
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Decision {
     /// When it was made.
     pub at: UnixMillis,
@@ -48,6 +49,7 @@ pub struct Decision {
 
 /// One metric's part in a decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MetricReport {
     /// The metric's id.
     pub id: String,
@@ -65,6 +67,7 @@ pub struct MetricReport {
 
 /// One step of a decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Step {
     /// Where in the order it belongs.
     pub stage: Stage,
@@ -110,6 +113,7 @@ pub enum Stage {
 /// The conditions of a HorizontalPodAutoscaler's status; `None` where a
 /// decision leaves the former value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Conditions {
     /// Can the count be read and written?
     pub able_to_scale: Option<Condition>,
@@ -121,6 +125,7 @@ pub struct Conditions {
 
 /// One condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Condition {
     /// True or false.
     pub status: bool,

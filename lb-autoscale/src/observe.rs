@@ -1,4 +1,10 @@
-//! Metric names, all in one place. See `docs/metrics/lb-autoscale.md`.
+//! Metric names, all in one place, through the `metrics` facade. What each one
+//! means is in `docs/metrics/lb-autoscale.md`.
+//!
+//! ```
+//! // Once, after the application has installed its recorder.
+//! lb_autoscale::observe::describe();
+//! ```
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 

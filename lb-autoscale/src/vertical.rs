@@ -44,6 +44,7 @@ pub struct Usage {
 
 /// What one instance should ask for, in the unit of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Advice {
     /// Covers 90 % of the samples.
     pub request: f64,

@@ -1,7 +1,7 @@
 //! The loop under failing sources and actuators, in paused time.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use lb_autoscale::decision::Reason;
 use lb_autoscale::policy::{Cooldown, Override, OverrideKind, ScaleToZero};
 use lb_autoscale::source::{Fleet, Gauges, from_fn};
 use lb_autoscale::spec::{Metric, Policy, ScalingRules};
-use lb_autoscale::{Actuator, Autoscaler, Decision, Spec, UnixMillis};
+use lb_autoscale::{Actuator, Autoscaler, Decision, Observation, Spec, UnixMillis};
 
 /// A clock that follows tokio's paused time.
 fn paused_clock() -> impl Fn() -> UnixMillis + Send + Sync {
@@ -145,11 +145,7 @@ async fn a_source_that_hangs_or_reports_nan_holds_the_count() {
             if broken == "hangs" {
                 std::future::pending::<()>().await;
             }
-            [(
-                "active".to_owned(),
-                lb_autoscale::Observation::value(f64::NAN),
-            )]
-            .into()
+            [("active".to_owned(), Observation::value(f64::NAN))].into()
         });
         let handle = Autoscaler::new(spec(), source, DryRun::new(7))
             .clock(paused_clock())
@@ -164,6 +160,61 @@ async fn a_source_that_hangs_or_reports_nan_holds_the_count() {
                 .is_some_and(|error| error.starts_with("active")),
             "{latest:?}"
         );
+    }
+}
+
+/// Panics at its first turns, in each of its parts; then it is a dry run.
+struct Panicky {
+    inner: DryRun,
+    turns: Arc<AtomicU32>,
+}
+
+impl Actuator for Panicky {
+    async fn observe(&mut self) -> Result<Fleet, ActuatorError> {
+        // Relaxed: one task writes it.
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(turn, 0, "the test says so");
+        self.inner.observe().await
+    }
+
+    async fn apply(&mut self, decision: &Decision) -> Result<(), ActuatorError> {
+        assert_ne!(self.turns.load(Ordering::Relaxed), 3, "the test says so");
+        self.inner.apply(decision).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_costs_a_turn_and_not_the_loop() {
+    let turns = Arc::<AtomicU32>::default();
+    let seen = Arc::clone(&turns);
+    let source = from_fn(move |_fleet| {
+        let turn = seen.load(Ordering::Relaxed);
+        assert_ne!(turn, 2, "the test says so");
+        std::future::ready([("active".to_owned(), Observation::value(80.0))].into())
+    });
+    let inner = DryRun::new(1);
+    let stored = Arc::clone(&turns);
+    let handle = Autoscaler::new(spec(), source, Panicky { inner, turns })
+        .remember(move |_| assert_ne!(stored.load(Ordering::Relaxed), 4, "the test says so"))
+        .clock(paused_clock())
+        .run();
+    let told = async || {
+        handle.next_decision().await;
+        (handle.latest(), handle.status().error.unwrap_or_default())
+    };
+    let (none, error) = told().await;
+    assert!(none.is_none() && error.contains("it panicked"), "{error}");
+    let (held, error) = told().await;
+    assert_eq!(
+        (held.unwrap().desired, error.as_str()),
+        (1, ""),
+        "the source"
+    );
+    let (failed, error) = told().await;
+    assert!(failed.is_some() && error.contains("it panicked"), "{error}");
+    for _the_store_and_a_good_one in 0..2 {
+        let (grown, error) = told().await;
+        assert_eq!((grown.unwrap().desired, error.as_str()), (3, ""));
     }
 }
 

@@ -3,6 +3,20 @@
 //! Counting must not slow a hit down: hits are counted in stripes of their own
 //! cache lines, one per thread, and added up when somebody asks. A *hit rate* is
 //! always hits over the lookups that reached that level.
+//!
+//! ```
+//! use lb_cache::{CacheError, Local, TieredCache};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let squares = TieredCache::<u64, u64>::builder("squares").local(Local::lru(10)).build()?;
+//! for _ in 0..4 {
+//!     squares.get_or_load(&7, || async { Ok::<_, CacheError>(49) }).await?;
+//! }
+//! let stats = squares.stats();
+//! assert_eq!((stats.local.hits, stats.loads.loaded), (3, 1));
+//! assert_eq!(stats.local.hit_rate(), Some(0.75));
+//! # Ok(()) }
+//! ```
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Checks the pure algorithms against files of cases.
 //!
 //! ```text
-//! conformance FILE...
+//! cargo run --release -p lb-core --example conformance -- lb-core/tests/data/policy-cases.json
 //! ```
 //!
 //! Prints a line per failing case and at last `N passed, M failed`; succeeds

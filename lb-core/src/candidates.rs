@@ -1,4 +1,57 @@
-//! The endpoints a picker chooses from.
+//! The endpoints a picker chooses from: what a policy of your own looks at.
+//!
+//! [`Candidates`] are one moment of a pool. Members have an index each; of those, the
+//! [available](Candidates::available) ones are listed, and [`Candidates::admits`] says
+//! whether one may take the request at hand: it has room, was not tried before, and is
+//! not growing into its share just now. A picker that finds nobody so falls back to
+//! [`Candidates::any`]. Facts are in [`Candidates::endpoint`] and
+//! [`Candidates::weight`], counters and estimates in [`Candidates::stats`].
+//!
+//! A policy that prefers the endpoints whose metadata say `"disk": "ssd"`:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use lb_core::{EndpointSpec, PickCx, Pool};
+//! use lb_core::{candidates::Candidates, pick::Picker, policy::{Policy, PolicyConfig}};
+//!
+//! #[derive(Debug)]
+//! struct PreferSsd;
+//!
+//! impl Policy for PreferSsd {
+//!     fn name(&self) -> &str {
+//!         "prefer_ssd"
+//!     }
+//!
+//!     fn build(&self, _candidates: &Candidates, _random: u64) -> Arc<dyn Picker> {
+//!         Arc::new(PreferSsd) // A picker may keep what it worked out of the members.
+//!     }
+//! }
+//!
+//! impl Picker for PreferSsd {
+//!     fn pick(&self, candidates: &Candidates, cx: &PickCx<'_>) -> Option<usize> {
+//!         let fast = |at: &usize| {
+//!             let disk = candidates.endpoint(*at).metadata().get("disk");
+//!             disk.is_some_and(|disk| disk == "ssd") && candidates.admits(*at, cx)
+//!         };
+//!         let all = candidates.available().iter().map(|index| *index as usize);
+//!         let idlest = all.filter(fast).min_by_key(|at| candidates.stats(*at).in_flight());
+//!         idlest.or_else(|| candidates.any(cx))
+//!     }
+//! }
+//!
+//! let pool = Pool::builder("files")
+//!     .endpoints([
+//!         EndpointSpec::new("a", "http://10.0.0.1:8000"),
+//!         EndpointSpec::new("b", "http://10.0.0.2:8000").metadata("disk", "ssd"),
+//!     ])
+//!     .policy(PolicyConfig::Custom(Arc::new(PreferSsd)))
+//!     .build()?;
+//! # let now = std::time::Instant::now();
+//! assert_eq!(pool.pick(&PickCx::new(now, 42))?.endpoint().id().as_str(), "b");
+//! pool.set_draining(&"b".into(), true);
+//! assert_eq!(pool.pick(&PickCx::new(now, 42))?.endpoint().id().as_str(), "a");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{
     sync::Arc,

@@ -19,7 +19,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use http::{HeaderMap, HeaderName};
-use ipnet::IpNet;
+
+/// A network such as `10.0.0.0/8` or `fd00::/8`; it is read with `parse`.
+pub use ipnet::IpNet;
 
 /// The address of the client's connection, as a request extension.
 ///

@@ -1,4 +1,20 @@
-//! The metrics of this crate, all in one place.
+//! The metrics of this crate, and one place that describes them all.
+//!
+//! They go through the `metrics` facade: install a recorder of your choice, call
+//! [`describe`], and build pools and proxies afterwards. What each one means is in
+//! `docs/metrics/lb-core.md` and `docs/metrics/lb-core-proxy.md`.
+//!
+//! ```
+//! use lb_core::{Pool, observe};
+//! use metrics_exporter_prometheus::PrometheusBuilder;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let recorder = PrometheusBuilder::new().install_recorder()?;
+//! observe::describe();
+//! let pool = Pool::builder("app").endpoints(["http://10.0.0.1:8000"]).build()?;
+//! assert!(recorder.render().contains(r#"lb_endpoints{pool="app"} 1"#));
+//! # Ok(()) }
+//! ```
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -65,32 +81,49 @@ pub fn describe() {
     );
 }
 
-/// Counts what a pool's endpoints answered. The handles are made once.
+/// Answers by the class of their status. The handles are made once.
+#[cfg(feature = "affinity")]
+#[derive(Clone, Debug)]
+pub(crate) struct ByClass([Counter; 5]);
+
+#[cfg(feature = "affinity")]
+impl ByClass {
+    /// Of this pool, under the name `metric`.
+    pub(crate) fn new(metric: &'static str, pool: &str) -> Self {
+        let class =
+            |class: &'static str| counter!(metric, "pool" => pool.to_owned(), "class" => class);
+        Self(["1xx", "2xx", "3xx", "4xx", "5xx"].map(class))
+    }
+
+    /// An answer with this status.
+    #[inline]
+    pub(crate) fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.0[class].increment(1);
+    }
+}
+
+/// Counts what a pool's endpoints answered.
 #[cfg(feature = "affinity")]
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pool: String,
-    /// By the first digit of the status, 1 to 5.
-    requests: [Counter; 5],
+    requests: ByClass,
 }
 
 #[cfg(feature = "affinity")]
 impl Answers {
     pub(crate) fn new(pool: &str) -> Self {
-        let pool = pool.to_owned();
-        let class =
-            |class: &'static str| counter!(REQUESTS, "pool" => pool.clone(), "class" => class);
         Self {
-            requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
-            pool,
+            requests: ByClass::new(REQUESTS, pool),
+            pool: pool.to_owned(),
         }
     }
 
     /// An answer with this status.
     #[inline]
     pub(crate) fn answered(&self, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.requests[class].increment(1);
+        self.requests.count(status);
     }
 
     /// No answer, for this reason. Rare enough to look the counter up.

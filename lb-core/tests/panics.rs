@@ -2,8 +2,10 @@
 //! a task, or a count.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use lb_core::breaker::CircuitBreaker;
@@ -11,7 +13,7 @@ use lb_core::candidates::Candidates;
 use lb_core::outlier::OutlierDetection;
 use lb_core::pick::Picker;
 use lb_core::policy::{Policy, PolicyConfig};
-use lb_core::{Cause, Outcome, PickCx, Pool};
+use lb_core::{Cause, EndpointSpec, Outcome, PickCx, Pool};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
     Unit,
@@ -198,4 +200,43 @@ async fn panicking_metrics_cost_a_turn_and_neither_verdicts_nor_tasks() {
     );
     fail(&pool, urls()[2], pass(Duration::from_secs(1)).await);
     assert!(has(2, Cause::Ejected));
+}
+
+/// Sets as they are sent, mapped by something that may panic.
+struct Sets(Mood, tokio::sync::mpsc::Receiver<Vec<EndpointSpec>>);
+
+impl futures_core::Stream for Sets {
+    type Item = Vec<EndpointSpec>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let set = ready!(self.1.poll_recv(cx));
+        self.0.act();
+        Poll::Ready(set)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_about_a_discovered_set_does_not_end_the_discovery() {
+    let (metrics, stream) = (Mood::default(), Mood::default());
+    let recorder = Recording(metrics.clone());
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let sets = Sets(stream.clone(), receiver);
+    let pool = Pool::builder("p").discover(sets).build().unwrap();
+    let members = async |count: usize| {
+        let set = urls().into_iter().take(count).map(EndpointSpec::from);
+        sender.send(set.collect()).await.expect("the pool listens");
+        // One thread: the task has its turn, and there is nothing that it waits for.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        pool.endpoints().len()
+    };
+    for mood in [metrics, stream] {
+        mood.set(true);
+        members(2).await;
+        mood.set(false);
+        assert_eq!(members(3).await, 3);
+        assert_eq!(members(1).await, 1);
+    }
 }

@@ -1,8 +1,13 @@
 //! Every metric of this crate that goes through the `metrics` facade.
 //!
 //! These are about the scheduler and the probe itself. The devices have an
-//! exporter of their own: a facade cannot make a series disappear when a device
-//! does.
+//! [exporter](crate::exporter) of their own: a facade cannot make a series
+//! disappear when a device does.
+//!
+//! ```
+//! // Once, after the application has installed its recorder.
+//! lb_gpu::observe::describe();
+//! ```
 
 use std::time::Duration;
 

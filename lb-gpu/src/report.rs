@@ -25,6 +25,7 @@ use crate::snapshot::{Availability, Freshness, GpuDevice, GpuSnapshot};
 /// assert!(report.signal.fit);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct GpuReport {
     /// `starting`, `present`, `absent` or `faulted`.
     pub availability: &'static str,
@@ -48,6 +49,7 @@ pub struct GpuReport {
 
 /// A device as a document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DeviceReport {
     /// The latest reading.
     #[serde(flatten)]

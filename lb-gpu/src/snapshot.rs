@@ -32,6 +32,7 @@ use crate::reading::{DeviceId, DeviceReading, DriverInfo};
 
 /// What is known about the machine's GPUs.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct GpuSnapshot {
     /// Is there anything to look at?
     pub availability: Availability,
@@ -83,6 +84,7 @@ pub enum Freshness {
 
 /// One device: the latest reading, and what memory adds.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct GpuDevice {
     /// The latest reading of this device.
     pub reading: DeviceReading,

@@ -34,6 +34,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::{InProcess, Registry, RegistryError, Snapshot, Watch};
@@ -71,7 +72,9 @@ impl Admin {
         path: &str,
         query: Option<&str>,
     ) -> (StatusCode, Value) {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        let parts: Vec<String> = parts.map(decoded).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match (method, parts.as_slice()) {
             (&Method::GET, []) => {
                 let sets: Vec<Arc<Snapshot>> = self.watches.iter().map(Watch::latest).collect();
@@ -86,10 +89,10 @@ impl Admin {
                 found.map_or_else(|| not_found(service), |set| (StatusCode::OK, json!(set)))
             }
             (&Method::POST, [id, "drain"]) => {
-                let reason = query
-                    .and_then(|query| query.strip_prefix("reason="))
-                    .unwrap_or_default();
-                self.drain(id, Some(reason)).await
+                let mut pairs = query.unwrap_or_default().split('&');
+                let reason = pairs.find_map(|pair| pair.strip_prefix("reason="));
+                let reason = decoded(&reason.unwrap_or_default().replace('+', " "));
+                self.drain(id, Some(&reason)).await
             }
             (&Method::POST, [id, "resume"]) => self.drain(id, None).await,
             (_, [] | [_] | [_, "drain" | "resume"]) => (
@@ -151,9 +154,42 @@ impl<B> tower_service::Service<Request<B>> for Admin {
     }
 }
 
+/// What was meant before it was escaped for a URL.
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
 fn not_found(what: &str) -> (StatusCode, Value) {
     (
         StatusCode::NOT_FOUND,
         json!({"error": "not found", "what": what}),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_service::Service as _;
+
+    use super::*;
+    use crate::{Discovery as _, Instance, Registration, Status};
+
+    #[tokio::test]
+    async fn names_and_reasons_come_as_they_were_meant() {
+        let store = InProcess::default();
+        let one = Instance::new("web", "web 1/a", "10.0.0.1", 80);
+        let registered = Registration::new(one);
+        store.register(&registered).await.expect("there is room");
+        let watch = store.watch("web");
+        let mut admin = Admin::of([watch.clone()]).store(&store);
+        let drain = Request::post("/web%201%2Fa/drain?by=me&reason=new+kernel%2C%20again");
+        let answer = admin.call(drain.body(()).expect("a request")).await;
+        assert_eq!(answer.expect("it never fails").status(), StatusCode::OK);
+        assert_eq!(watch.latest().instances[0].status, Status::Draining);
+        let notes = store.read(|catalog| {
+            let notes = catalog.checks().map(|check| check.definition.notes.clone());
+            notes.collect::<Vec<_>>()
+        });
+        let told = |note: &String| note == "new kernel, again";
+        assert!(notes.iter().any(told), "{notes:?}");
+    }
 }

@@ -1,11 +1,15 @@
 //! One line around an axum application, against the embedded server over real sockets.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::routing::get;
+use lb_registry::membership::Member;
 use lb_registry::{Consul, Discovery, EmbeddedServer, InProcess, Membership, Status, Watch};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -25,6 +29,21 @@ async fn until(watch: &mut Watch, condition: impl Fn(&lb_registry::Snapshot) -> 
         .await
         .expect("it happens soon")
         .expect("the watch is alive");
+}
+
+/// The member `w` of `web`, registered, with its registry and whoever watches it.
+async fn registered() -> (InProcess, Watch, Member) {
+    let (store, consul) = registry().await;
+    let watch = store.watch("web");
+    let membership = Membership::new("web", "10.0.0.1:80")
+        .id("w")
+        .ttl(Duration::from_secs(3))
+        .http_check(None);
+    let mut member = membership.join(&consul);
+    tokio::time::timeout(SOON, member.registered())
+        .await
+        .expect("it registers");
+    (store, watch, member)
 }
 
 #[tokio::test]
@@ -81,31 +100,44 @@ async fn it_registers_serves_drains_and_deregisters() {
 }
 
 #[tokio::test]
-async fn a_dropped_member_deregisters_in_the_background() {
-    let (store, consul) = registry().await;
-    let mut watch = store.watch("web");
-    let mut member = Membership::new("web", "10.0.0.1:80")
-        .http_check(None)
-        .join(&consul);
-    tokio::time::timeout(SOON, member.registered())
+async fn the_application_is_told_who_asks() {
+    let listener = TcpListener::bind("127.0.0.1:0")
         .await
-        .expect("it registers");
+        .expect("loopback works");
+    let address = listener.local_addr().expect("loopback works");
+    let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() };
+    let app = Router::new().route("/", get(who));
+    let (_end, ended) = oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        let end = async { drop(ended.await) };
+        let membership = Membership::new("web", "127.0.0.1");
+        membership
+            .serve_until(&InProcess::default(), listener, app, end)
+            .await
+    });
+    let mut client = TcpStream::connect(address).await.expect("it listens");
+    let us = client.local_addr().expect("loopback works").to_string();
+    let request = b"GET / HTTP/1.0\r\n\r\n";
+    client.write_all(request).await.expect("loopback works");
+    let mut answer = String::new();
+    tokio::time::timeout(SOON, client.read_to_string(&mut answer))
+        .await
+        .expect("it answers")
+        .expect("loopback works");
+    assert!(answer.ends_with(&us), "{us}: {answer}");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_dropped_member_deregisters_in_the_background() {
+    let (_store, mut watch, member) = registered().await;
     drop(member);
     until(&mut watch, |set| set.instances.is_empty()).await;
 }
 
 #[tokio::test]
 async fn a_member_that_drains_goes_on_draining_when_the_registry_forgot_it() {
-    let (store, consul) = registry().await;
-    let mut watch = store.watch("web");
-    let membership = Membership::new("web", "10.0.0.1:80")
-        .id("w")
-        .ttl(Duration::from_secs(3))
-        .http_check(None);
-    let mut member = membership.join(&consul);
-    tokio::time::timeout(SOON, member.registered())
-        .await
-        .expect("it registers");
+    let (store, mut watch, member) = registered().await;
     member.drain().await;
     store
         .change(|catalog, now| catalog.deregister("w", now))
@@ -120,16 +152,7 @@ async fn a_member_that_drains_goes_on_draining_when_the_registry_forgot_it() {
 
 #[tokio::test]
 async fn a_member_that_the_registry_forgot_registers_again() {
-    let (store, consul) = registry().await;
-    let mut watch = store.watch("web");
-    let membership = Membership::new("web", "10.0.0.1:80")
-        .id("w")
-        .ttl(Duration::from_secs(3))
-        .http_check(None);
-    let mut member = membership.join(&consul);
-    tokio::time::timeout(SOON, member.registered())
-        .await
-        .expect("it registers");
+    let (store, mut watch, member) = registered().await;
     store
         .change(|catalog, now| catalog.deregister("w", now))
         .expect("it is registered");

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use clap::{Args, Parser, Subcommand};
-use ipnet::IpNet;
-use lb_core::client::TrustedProxies;
+use lb_core::client::{IpNet, TrustedProxies};
 use lb_core::limit::QuotaError;
 use simulation::gpu::TenantWeight;
 

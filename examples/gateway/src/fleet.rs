@@ -17,6 +17,8 @@ use anyhow::Context as _;
 use axum::Router;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream};
+use lb_autoscale::actuator::Shared;
+use lb_autoscale::process::LocalProcesses;
 use lb_autoscale::run::{AutoscalerHandle, Control};
 use lb_autoscale::{Autoscaler, Decision, MetricSource, Spec};
 use lb_core::affinity::Affinity;
@@ -40,7 +42,6 @@ use crate::lifeline::Lifeline;
 use crate::wiring::children::Children;
 use crate::wiring::limits::{Limits, PerSecond};
 use crate::wiring::results::CachedResults;
-use crate::wiring::shutdown::SharedProcesses;
 use crate::wiring::weights::Weights;
 use crate::wiring::{
     SERVICE, drain, endpoints, gpu, health, keep, load, page, places, specs, tenants,
@@ -79,7 +80,7 @@ pub struct Gateway {
     jobs: Jobs,
     proxy: ReverseProxy,
     autoscaler: AutoscalerHandle,
-    processes: SharedProcesses,
+    processes: Shared<LocalProcesses>,
     gpus: Arc<Sampler>,
     /// Ends the server for clients.
     stop: CancellationToken,
@@ -114,7 +115,7 @@ impl Gateway {
             lifeline: Arc::clone(&lifeline),
         };
         let processes = children.processes(&registry);
-        let processes = SharedProcesses::new(if options.drain {
+        let processes = Shared::new(if options.drain {
             drain::drained(processes, &pool, &registry)
         } else {
             drain::not_drained(processes, &registry)
@@ -270,10 +271,12 @@ impl Gateway {
         self.stop.cancel();
         self.jobs.shutdown().await;
         self.proxy.close_tunnels();
-        if tokio::time::timeout(LAST_CHANCE, self.processes.shutdown())
-            .await
-            .is_err()
-        {
+        let stopped = async {
+            if let Some(processes) = self.processes.take().await {
+                processes.shutdown().await;
+            }
+        };
+        if tokio::time::timeout(LAST_CHANCE, stopped).await.is_err() {
             tracing::warn!("instances did not end in time and are killed");
         }
         self.stop_registry.cancel();
@@ -286,7 +289,7 @@ impl Gateway {
 fn autoscaler(
     spec: Spec,
     source: impl MetricSource + 'static,
-    processes: &SharedProcesses,
+    processes: &Shared<LocalProcesses>,
 ) -> AutoscalerHandle {
     Autoscaler::new(spec, source, processes.clone())
         .interval(Duration::from_secs(1))

@@ -61,3 +61,8 @@ pub fn cargo(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+/// The recipes.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/cookbook.md")]
+mod cookbook {}

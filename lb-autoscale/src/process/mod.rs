@@ -11,7 +11,8 @@
 //!
 //! Stopping goes on in the background, so deciding never waits for a drain. A
 //! slot is used again only when its process is gone. Dropping [`LocalProcesses`]
-//! kills what it started; [`LocalProcesses::shutdown`] drains first. Unix only.
+//! kills what it started; [`LocalProcesses::shutdown`] drains first, for which
+//! [`Shared`](crate::actuator::Shared) gets it back from the loop. Unix only.
 //!
 //! ```no_run
 //! use std::time::Duration;

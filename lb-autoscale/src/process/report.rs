@@ -19,6 +19,7 @@ pub struct Instance {
 
 /// What a supervisor says about its slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// The process.
     pub instance: Instance,

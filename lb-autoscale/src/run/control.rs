@@ -27,6 +27,7 @@ pub struct Control {
 
 /// Who changed what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Audit {
     /// When.
     pub at: UnixMillis,
@@ -38,6 +39,7 @@ pub struct Audit {
 
 /// What a loop is doing.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Status {
     /// The specification's name.
     pub name: String,

@@ -2,8 +2,9 @@
 //!
 //! The only part of this crate that sleeps. It survives whatever a source or an
 //! actuator does: a reading that fails holds the count, an actuator that fails
-//! is asked again at the next turn, and both have a deadline. Restarts are
-//! survived by [`State`]: hand the stored one to [`Autoscaler::state`].
+//! is asked again at the next turn, both have a deadline, and a panic is a
+//! failure like any other. Restarts are survived by [`State`]: hand the stored
+//! one to [`Autoscaler::state`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -49,6 +50,7 @@ type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 type Remember = Box<dyn FnMut(&State) + Send>;
 
 /// Collects what the loop needs; [`Autoscaler::run`] starts it.
+#[must_use = "nothing is decided before `run`"]
 pub struct Autoscaler<S, A> {
     source: S,
     actuator: A,
@@ -62,6 +64,7 @@ pub struct Autoscaler<S, A> {
 /// A running loop. Dropping it ends the loop; the fleet belongs to the actuator,
 /// which is dropped with it.
 #[derive(Debug)]
+#[must_use = "the loop ends when this is dropped"]
 pub struct AutoscalerHandle {
     control: Control,
     task: JoinHandle<()>,
@@ -75,7 +78,6 @@ where
     A: Actuator + 'static,
 {
     /// A loop that is not running yet.
-    #[must_use]
     pub fn new(spec: Spec, source: S, actuator: A) -> Self {
         let core = Core::new(spec);
         Self {
@@ -90,21 +92,18 @@ where
     }
 
     /// Time between two decisions. Default: 15 s, as Kubernetes; at least a millisecond.
-    #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(1));
         self
     }
 
     /// How long a source or an actuator may take. Default: 10 s.
-    #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
     /// How many decisions are kept for looking at. Default: 100.
-    #[must_use]
     pub fn keep_decisions(mut self, count: usize) -> Self {
         self.core.keep = count.max(1);
         self
@@ -112,34 +111,34 @@ where
 
     /// How many decisions are kept with all they were made from, to be replayed. Default: 10;
     /// at least 1. A thousand pods are about 300 KB each time.
-    #[must_use]
     pub fn keep_records(mut self, count: usize) -> Self {
         self.core.keep_records = count.max(1);
         self
     }
 
     /// Goes on from a stored state. Default: one that has never decided.
-    #[must_use]
     pub fn state(mut self, state: State) -> Self {
         self.core.state = state;
         self
     }
 
     /// Is given the state after every decision, to store it. Default: nobody is.
-    #[must_use]
     pub fn remember(mut self, store: impl FnMut(&State) + Send + 'static) -> Self {
         self.remember = Box::new(store);
         self
     }
 
     /// Another clock than the system's, for simulations and tests.
-    #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> UnixMillis + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
     /// Starts the loop on the current tokio runtime. The first decision is made at once.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
     pub fn run(self) -> AutoscalerHandle {
         let (turns_tx, turns) = watch::channel(0);
         let control = Control {

@@ -1,5 +1,9 @@
 //! One turn: look, decide, act, remember.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,7 +13,7 @@ use crate::actuator::{Actuator, ActuatorError};
 use crate::decision::{Condition, Reason};
 use crate::inputs::Inputs;
 use crate::record::Record;
-use crate::source::{Fleet, MetricSource};
+use crate::source::{Fleet, MetricSource, Observations};
 use crate::{Spec, observe};
 
 /// The part that works; it owns source and actuator.
@@ -24,13 +28,19 @@ pub(super) struct Loop<S, A> {
 impl<S: MetricSource, A: Actuator> Loop<S, A> {
     pub(super) async fn turn(&mut self) {
         let spec = self.control.lock().spec.clone();
-        let fleet = match within(self.deadline, self.actuator.observe()).await {
+        let seen = within(self.deadline, async { self.actuator.observe().await });
+        let fleet = match seen.await {
             Ok(fleet) => fleet,
             Err(error) => return self.failed(&spec, &error, Reason::FailedGetScale),
         };
+        let observed = answer(self.deadline, async {
+            self.source.observe(&spec, &fleet).await
+        });
         // Too late counts as nothing reported: every metric fails, nothing shrinks.
-        let observed = timeout(self.deadline, self.source.observe(&spec, &fleet));
-        let metrics = observed.await.unwrap_or_default();
+        let metrics = observed.await.unwrap_or_else(|why| {
+            tracing::warn!(spec = spec.name(), "the source reports nothing: {why}");
+            Observations::default()
+        });
         let (mut state, wake) = {
             let mut core = self.control.lock();
             core.obey();
@@ -55,7 +65,10 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
         observe::decided(spec.name(), &decision);
         if decision.changes() {
             tracing::info!(spec = spec.name(), "{}", decision.why());
-            if let Err(error) = within(self.deadline, self.actuator.apply(&decision)).await {
+            let applied = within(self.deadline, async {
+                self.actuator.apply(&decision).await
+            });
+            if let Err(error) = applied.await {
                 // The change did not happen, so no rate limit and no cooldown may count it, and whoever waits still does.
                 state.undo_change(record.state.clone());
                 self.control.lock().wake |= wake;
@@ -69,7 +82,9 @@ impl<S: MetricSource, A: Actuator> Loop<S, A> {
         } else {
             self.worked();
         }
-        (self.remember)(&state);
+        if catch_unwind(AssertUnwindSafe(|| (self.remember)(&state))).is_err() {
+            tracing::error!(spec = spec.name(), "the store of the state panicked");
+        }
         self.control.lock().finish(state, record, decision);
     }
 
@@ -91,8 +106,19 @@ async fn within<T>(
     deadline: Duration,
     work: impl Future<Output = Result<T, ActuatorError>>,
 ) -> Result<T, ActuatorError> {
-    let late = || ActuatorError::Unavailable(format!("no answer within {deadline:?}"));
-    timeout(deadline, work)
-        .await
-        .unwrap_or_else(|_| Err(late()))
+    let answer = answer(deadline, work).await;
+    answer.unwrap_or_else(|why| Err(ActuatorError::Unavailable(why)))
+}
+
+/// What `work` comes to under a deadline, or why it came to nothing. What users brought along may
+/// panic: that ends this piece of work, and not the loop.
+async fn answer<T>(deadline: Duration, work: impl Future<Output = T>) -> Result<T, String> {
+    let mut work = pin!(timeout(deadline, work));
+    let step = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| {
+        work.as_mut().poll(cx)
+    })) {
+        Ok(polled) => polled.map(|done| done.map_err(|_| format!("no answer within {deadline:?}"))),
+        Err(_) => Poll::Ready(Err("it panicked".to_owned())),
+    };
+    poll_fn(step).await
 }

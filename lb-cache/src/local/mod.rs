@@ -3,6 +3,21 @@
 //! Lifetimes are ours (see [`crate::freshness`]), bounds and eviction belong to
 //! the engine. The default engine is moka; `fast` (quick_cache) costs a fraction
 //! of it per hit but counts entries only and knows no strict LRU.
+//!
+//! ```
+//! use std::time::Duration;
+//! use lb_cache::{Local, TieredCache};
+//!
+//! let minutes = Local::ttl(1_000, Duration::from_secs(300)); // a thousand, for five minutes each
+//! let recent = Local::lru(500); // the 500 most recently used
+//! let bytes = Local::weight(64 << 20).with_ttl(Duration::from_secs(60)); // 64 MiB, as the weigher says
+//! let pictures = TieredCache::<u64, Vec<u8>>::builder("pictures")
+//!     .local(bytes)
+//!     .weigher(|_, picture| u32::try_from(picture.len()).unwrap_or(u32::MAX))
+//!     .build()?;
+//! # let _ = (minutes, recent, pictures);
+//! # Ok::<(), lb_cache::ConfigError>(())
+//! ```
 
 use std::hash::Hash;
 use std::sync::Arc;

@@ -93,8 +93,8 @@ const FILL: &str = "local held = redis.pcall('GETRANGE', KEYS[1], ARGV[4], ARGV[
     else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end \
     return 1";
 
-/// Redis as a tier; see the module.
-#[derive(Debug)]
+/// Redis as a tier; see the module. Clones share connections: give one to each cache.
+#[derive(Clone, Debug)]
 pub struct RedisTier {
     supervisor: Arc<Supervisor>,
     max_value_bytes: usize,

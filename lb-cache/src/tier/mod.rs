@@ -15,7 +15,27 @@
 //! assert_eq!(tier.get("k".into()).await?, Some("v".into()));
 //! # Ok(()) }
 //! ```
+//!
+//! One tier serves many caches, each under its namespace; an `Arc` of a tier is
+//! a tier, also of one that is chosen at run time:
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use lb_cache::{TieredCache, tier::{MemoryTier, Tier}};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tier: Arc<dyn Tier> = Arc::new(MemoryTier::new(100));
+//! let hour = Duration::from_secs(3_600);
+//! let results = TieredCache::<u64, u64>::builder("results").shared(Arc::clone(&tier), hour).build()?;
+//! let progress = TieredCache::<u64, u64>::builder("progress").shared(tier, hour).build()?;
+//! results.insert(1, 42).await?;
+//! assert_eq!(results.get(&1).await?.as_deref(), Some(&42));
+//! assert_eq!(progress.get(&1).await?, None);
+//! # Ok(()) }
+//! ```
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +100,46 @@ pub trait Tier: Send + Sync + 'static {
     }
 }
 
+impl<T: Tier + ?Sized> Tier for Arc<T> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
+        (**self).get(key)
+    }
+
+    fn get_many(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Answer>> {
+        (**self).get_many(keys)
+    }
+
+    fn put(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        ttl: Option<Duration>,
+        when: When,
+    ) -> BoxFuture<'_, Result<bool, TierError>> {
+        (**self).put(key, value, ttl, when)
+    }
+
+    fn clear(&self, prefix: Bytes) -> BoxFuture<'_, Result<(), TierError>> {
+        (**self).clear(prefix)
+    }
+
+    fn read_bound(&self) -> Option<Duration> {
+        (**self).read_bound()
+    }
+
+    fn fault_domains(&self) -> usize {
+        (**self).fault_domains()
+    }
+
+    fn fault_domain(&self, key: &[u8]) -> usize {
+        (**self).fault_domain(key)
+    }
+}
+
 /// The condition of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,34 +152,59 @@ pub enum When {
 }
 
 /// Why a tier did not answer.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TierError {
     /// No answer in time.
-    #[error("no answer in time")]
     TimedOut,
     /// It failed often, and is left alone for a while; see [`crate::breaker`].
-    #[error("left alone after failures")]
     LeftAlone,
     /// It has no room, and refuses writes.
-    #[error("no room")]
     Full,
     /// It cannot be reached, or failed.
-    #[error("the tier failed")]
-    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    Failed(Arc<dyn Error + Send + Sync>),
     /// Something else than a value stands under this key. Counts as a miss.
-    #[error("not a value")]
     NotAValue,
     /// Too large for this tier.
-    #[error("{bytes} bytes are too large")]
     TooLarge {
         /// The size.
         bytes: usize,
     },
 }
 
+impl fmt::Display for TierError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::LeftAlone => f.write_str("left alone after failures"),
+            Self::Full => f.write_str("no room"),
+            Self::Failed(_) => f.write_str("the tier failed"),
+            Self::NotAValue => f.write_str("not a value"),
+            Self::TooLarge { bytes } => write!(f, "{bytes} bytes are too large"),
+        }
+    }
+}
+
+/// By hand, as for [`CacheError`](crate::CacheError): the client's own error, and not an `Arc` of it.
+impl Error for TierError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(cause) => Some(&**cause),
+            _ => None,
+        }
+    }
+}
+
 impl TierError {
-    /// Wraps the error of a client.
+    /// Wraps the error of a client, which is the source then.
+    ///
+    /// ```
+    /// use std::{error::Error, io};
+    /// use lb_cache::tier::TierError;
+    ///
+    /// let error = TierError::failed(io::Error::from(io::ErrorKind::ConnectionReset));
+    /// assert!(error.source().is_some_and(|cause| cause.is::<io::Error>()));
+    /// ```
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::Failed(Arc::from(error.into()))
     }

@@ -1,7 +1,8 @@
 //! How good is each policy? The public pickers in a queueing model.
 //!
 //! ```text
-//! balance_quality --scenario FILE... [--policies a,b] [--json] [--svg OUT]
+//! cargo run --release -p lb-core --example balance_quality -- \
+//!     --scenario lb-core/tests/data/four-gateways.json [FILE...] [--policies a,b] [--json] [--svg OUT]
 //! ```
 //!
 //! Prints p50 and p99 of the time in system, the mean over a scenario's seeds,

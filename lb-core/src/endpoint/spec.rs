@@ -114,3 +114,10 @@ impl From<String> for EndpointSpec {
         Self::new(uri.as_str(), &uri)
     }
 }
+
+/// The address is the name, too.
+impl From<&String> for EndpointSpec {
+    fn from(uri: &String) -> Self {
+        Self::from(uri.as_str())
+    }
+}

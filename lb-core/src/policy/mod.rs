@@ -51,8 +51,8 @@ pub use self::{
     zone::ZoneAware,
 };
 
-/// Builds pickers. Implement it to bring a policy of your own, see
-/// [`PolicyConfig::Custom`].
+/// Builds pickers. Implement it to bring a policy of your own (an example is in
+/// [`candidates`](crate::candidates)), and hand it over as [`PolicyConfig::Custom`].
 pub trait Policy: fmt::Debug + Send + Sync + 'static {
     /// Its name in status and configuration, snake case.
     fn name(&self) -> &str;

@@ -2,8 +2,9 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Weak,
+    task::{Context, Poll},
 };
 
 use futures_core::Stream;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::{
     endpoint::{EndpointSpec, parse_uri},
     error::ConfigError,
+    observe::guarded,
     pool::Shared,
 };
 
@@ -36,24 +38,61 @@ impl Watcher {
     }
 }
 
-/// Takes each set until the stream or the pool ends. A set without a single
-/// usable endpoint though it names some changes nothing; the end of the stream
-/// keeps the last set.
-async fn follow(sets: Sets, pool: Weak<Shared>) {
-    let mut sets = pin!(sets);
-    while let Some(specs) = poll_fn(|cx| sets.as_mut().poll_next(cx)).await {
+/// A stream that panics so often in a row has ended: some panic whenever they are asked.
+const PANICS_IN_A_ROW: u32 = 16;
+
+/// What a stream said when it was asked.
+enum Said {
+    Set(Vec<EndpointSpec>),
+    /// What the application maps its sets with may panic: this one is lost.
+    Panicked,
+    Ended,
+}
+
+/// Takes each set until the stream or the pool ends; the end of the stream keeps the last set.
+async fn follow(mut sets: Sets, pool: Weak<Shared>) {
+    let mut panics = 0;
+    while panics < PANICS_IN_A_ROW {
+        let said = poll_fn(|cx| ask(&mut sets, cx)).await;
         let Some(shared) = pool.upgrade() else { return };
-        let named = specs.len();
-        let usable: Vec<_> = specs
-            .into_iter()
-            .filter(|spec| is_usable(&shared, spec))
-            .collect();
-        if usable.is_empty() && named > 0 {
-            continue;
+        match said {
+            Said::Set(specs) => {
+                panics = 0;
+                guarded("discovery", || take(&shared, specs));
+            }
+            Said::Panicked => panics += 1,
+            Said::Ended => break,
         }
-        if let Err(error) = shared.set_endpoints(usable) {
-            tracing::warn!(pool = shared.name, %error, "endpoint set refused; the last one stays");
-        }
+    }
+    if let Some(shared) = pool.upgrade() {
+        tracing::warn!(
+            pool = shared.name,
+            "no more endpoint sets will come; the last one stays"
+        );
+    }
+}
+
+fn ask(sets: &mut Sets, cx: &mut Context<'_>) -> Poll<Said> {
+    let mut said = Poll::Ready(Said::Panicked);
+    guarded("discovery", || {
+        let next = sets.as_mut().poll_next(cx);
+        said = next.map(|next| next.map_or(Said::Ended, Said::Set));
+    });
+    said
+}
+
+/// A set without a single usable endpoint though it names some changes nothing.
+fn take(shared: &Shared, specs: Vec<EndpointSpec>) {
+    let named = specs.len();
+    let usable: Vec<_> = specs
+        .into_iter()
+        .filter(|spec| is_usable(shared, spec))
+        .collect();
+    if usable.is_empty() && named > 0 {
+        return;
+    }
+    if let Err(error) = shared.set_endpoints(usable) {
+        tracing::warn!(pool = shared.name, %error, "endpoint set refused; the last one stays");
     }
 }
 

@@ -11,6 +11,7 @@ use metrics::{
 
 use super::ProxyError;
 use super::tunnel::TunnelEnd;
+use crate::observe::ByClass;
 
 const REQUESTS: &str = "lb_proxy_requests_total";
 const REFUSALS: &str = "lb_proxy_refusals_total";
@@ -51,8 +52,7 @@ pub(crate) fn describe() {
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pool: String,
-    /// By the first digit of the status, 1 to 5.
-    requests: [Counter; 5],
+    requests: ByClass,
     retries: Counter,
     retries_refused: Counter,
     hedges: Counter,
@@ -65,10 +65,8 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(pool: &str) -> Self {
         let pool = pool.to_owned();
-        let class =
-            |class: &'static str| counter!(REQUESTS, "pool" => pool.clone(), "class" => class);
         Self {
-            requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            requests: ByClass::new(REQUESTS, &pool),
             retries: counter!(RETRIES, "pool" => pool.clone()),
             retries_refused: counter!(RETRIES_REFUSED, "pool" => pool.clone()),
             hedges: counter!(HEDGES, "pool" => pool.clone()),
@@ -81,8 +79,7 @@ impl Metrics {
     }
 
     pub(crate) fn answered(&self, status: StatusCode, after: Duration) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.requests[class].increment(1);
+        self.requests.count(status);
         self.seconds.record(after.as_secs_f64());
     }
 

@@ -9,6 +9,7 @@ use crate::reading::DeviceId;
 /// Where a tenant stands.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Explanation {
     /// Who.
     pub tenant: String,

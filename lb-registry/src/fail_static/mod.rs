@@ -59,6 +59,7 @@ pub enum Answer {
 
 /// What to publish.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct View {
     /// The set, ordered by id.
     pub instances: Arc<[Arc<Instance>]>,

@@ -66,7 +66,8 @@ pub struct Membership {
 
 impl Membership {
     /// An instance of `service` that others reach at `address`, such as `"10.0.0.7:8000"`. A missing port
-    /// is that of the listener.
+    /// is that of the listener. A listener on `0.0.0.0` does not know the address: everybody would look for
+    /// the instance on their own machine.
     pub fn new(service: impl Into<String>, address: impl Into<Address>) -> Self {
         let instance = Instance::new(service, "", "", 0);
         Self {
@@ -192,7 +193,11 @@ impl Membership {
         self
     }
 
-    /// Joins in the background and returns at once. Must be called inside a tokio runtime.
+    /// Joins in the background and returns at once.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
     pub fn join<R: Registry>(self, registry: &R) -> Member {
         let registration = self.registration(None);
         Member::start(registry.clone(), registration, &self)

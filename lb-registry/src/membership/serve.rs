@@ -1,5 +1,6 @@
 //! Serving an axum application for as long as one is a member.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,7 +29,8 @@ struct InFlight {
 struct Counted(Arc<InFlight>);
 
 impl Membership {
-    /// Serves `app` until SIGTERM or SIGINT, registered all the while, and leaves in order.
+    /// Serves `app` until SIGTERM or SIGINT, registered all the while, and leaves in order. Every request
+    /// knows the address of its connection (axum's `ConnectInfo<SocketAddr>`).
     ///
     /// # Errors
     ///
@@ -67,8 +69,11 @@ impl Membership {
         let registration = self.registration(Some(listener.local_addr()?.port()));
         let in_flight = Arc::new(InFlight::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = axum::serve(listener, self.with_health(app, &in_flight))
-            .with_graceful_shutdown(async move { drop(stopped.await) });
+        let app = self
+            .with_health(app, &in_flight)
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let server =
+            axum::serve(listener, app).with_graceful_shutdown(async move { drop(stopped.await) });
         let server = tokio::spawn(async move { server.await });
         let mut server = AbortOnDropJoin(server);
         let member = Member::start(registry.clone(), registration, &self);

@@ -8,7 +8,6 @@
 //! | ledger -> autoscaler | [`load`] |
 //! | autoscaler -> processes | [`children`] |
 //! | autoscaler -> balancer and registry, at scale-in | [`drain`] |
-//! | processes -> shutdown | [`shutdown`] |
 //! | operator -> balancer | [`weights`] |
 //! | jobs -> cache | [`keep`] |
 //! | cache in front of results | [`results`] |
@@ -30,7 +29,6 @@ pub mod load;
 pub mod page;
 pub mod places;
 pub mod results;
-pub mod shutdown;
 pub mod specs;
 pub mod tenants;
 pub mod weights;

@@ -30,6 +30,7 @@ struct Control {
 
 /// The right to be in flight, held by the body of an answer. Given back on drop.
 #[derive(Debug)]
+#[must_use = "the place is given back when this is dropped"]
 pub struct Permit {
     gate: Arc<Gate>,
     permit: Option<OwnedSemaphorePermit>,
