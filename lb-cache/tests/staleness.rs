@@ -206,8 +206,11 @@ async fn a_source_that_panics_is_treated_like_one_that_fails() {
     settle(&cache).await;
     advance(11 * SECOND).await;
     let panicking = || async {
-        let broken: Result<u32, BoxError> = Err("broken".into());
-        Ok::<_, BoxError>(broken.expect("a source without bugs"))
+        if true {
+            panic!("a bug of the source")
+        } else {
+            Ok::<u32, BoxError>(1)
+        }
     };
     // One holds the stale value itself, the other finds it in the shared tier.
     for cache in [cache, build()] {
