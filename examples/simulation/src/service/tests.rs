@@ -304,7 +304,12 @@ async fn who_is_to_upgrade_is_told_to_what() {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let answer = app.router().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED, "{path}");
-        let header = |name| answer.headers().get(name).map(|value| value.as_bytes());
+        let header = |name| {
+            answer
+                .headers()
+                .get(name)
+                .map(axum::http::HeaderValue::as_bytes)
+        };
         assert_eq!(header("upgrade"), Some(&b"websocket"[..]), "{path}");
         assert_eq!(header("connection"), Some(&b"upgrade"[..]), "{path}");
     }
