@@ -151,7 +151,7 @@ async fn a_fill_that_ends_after_a_clear_brings_nothing_back() {
 fn two(redis: &Memory) -> [Cache; 2] {
     [(); 2].map(|()| {
         let shared = builder().shared(redis.clone(), 100 * SECOND);
-        shared.build().unwrap()
+        shared.build().expect("a valid policy")
     })
 }
 
@@ -166,8 +166,9 @@ async fn begin_to_load(cache: &Cache) -> impl AsyncFnOnce() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     let cache = cache.clone();
     async move || {
-        go_on.send(()).unwrap();
-        assert_eq!(*loading.await.unwrap().unwrap(), [1]);
+        go_on.send(()).expect("it waits");
+        let loaded = loading.await.expect("no panic");
+        assert_eq!(*loaded.expect("loads"), [1]);
         settle(&cache).await;
     }
 }

@@ -229,12 +229,7 @@ async fn a_resume_must_be_a_number_that_was_given_out_and_a_websocket() {
     let request = Request::get("/simulations/a/progress").body(Body::empty());
     let answer = routes.clone().oneshot(request.unwrap()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
-    let header = |name| {
-        answer
-            .headers()
-            .get(name)
-            .map(axum::http::HeaderValue::as_bytes)
-    };
+    let header = |name| answer.headers().get(name).map(http::HeaderValue::as_bytes);
     assert_eq!(header("upgrade"), Some(&b"websocket"[..]));
     assert_eq!(header("connection"), Some(&b"upgrade"[..]));
     assert_eq!(header("sec-websocket-version"), Some(&b"13"[..]));
