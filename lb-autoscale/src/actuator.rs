@@ -27,7 +27,8 @@ use crate::source::Fleet;
 
 /// Carries decisions out. Called from one loop, under a deadline.
 pub trait Actuator: Send {
-    /// The fleet as it is.
+    /// The fleet as it is. One that begins empty says so with [`Fleet::fresh`] until it was asked
+    /// for something: else zero replicas mean, as in Kubernetes, that somebody switched it off.
     ///
     /// # Errors
     ///

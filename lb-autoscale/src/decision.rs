@@ -187,9 +187,8 @@ impl Decision {
             .trace
             .iter()
             .filter(|step| {
-                step.stage == Stage::Combine
-                    || step.before != step.after
-                    || step.stage == Stage::Note
+                let always = [Stage::Bounds, Stage::Combine, Stage::Note];
+                always.contains(&step.stage) || step.before != step.after
             })
             .filter(|step| step.stage != Stage::Metric)
             .map(Step::sentence)
@@ -221,6 +220,7 @@ impl Step {
             Stage::Combine => format!("{rule} asks for {after} ({reason})"),
             Stage::Metric => format!("{rule}: {after} ({reason})"),
             Stage::Note => format!("{rule}: {reason}"),
+            Stage::Bounds if before == after => format!("{rule}: {reason}"),
             Stage::Victims => format!("stops {rule} ({reason})"),
             _ => format!("{rule} makes it {before} -> {after} ({reason})"),
         }

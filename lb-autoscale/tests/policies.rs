@@ -115,6 +115,15 @@ fn by_load_with(fallback: Fallback) -> SpecBuilder {
 }
 
 #[test]
+fn a_fleet_that_is_switched_off_says_so_and_one_that_is_fresh_begins() {
+    let mut inputs = load(0, 80.0);
+    let off = one(by_load(), &mut State::default(), &inputs, at(0));
+    assert_eq!(off.why(), "stays at 0: zero replicas: ScalingDisabled");
+    inputs.fresh = true;
+    assert!(one(by_load(), &mut State::default(), &inputs, at(0)).changes());
+}
+
+#[test]
 fn zero_needs_idleness_and_leaving_it_needs_real_demand() {
     let mut rule = ScaleToZero::on("load");
     rule.activation = lb_autoscale::Quantity::from_units(5);
