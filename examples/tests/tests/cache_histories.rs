@@ -34,7 +34,7 @@ enum Way {
 #[derive(Clone)]
 struct Process {
     cache: TieredCache<u64, u64>,
-    redis: RedisTier,
+    redis: Arc<RedisTier>,
     way: Way,
     truth: Versions,
     /// The newest version of each key that was invalidated here.
@@ -43,15 +43,17 @@ struct Process {
 
 impl Process {
     fn new(server: &Redis, way: Way, truth: &Versions) -> Self {
-        let redis = RedisTier::single(server.url()).password(PASSWORD).build();
-        let redis = redis.expect("an address");
+        let [shared, redis] = [(); 2].map(|()| {
+            let redis = RedisTier::single(server.url()).password(PASSWORD);
+            redis.build().expect("an address")
+        });
         let cache = TieredCache::builder(format!("{way:?}"))
             .local(Local::ttl(100, Duration::from_secs(60)))
-            .shared(redis.clone(), Duration::from_secs(600))
+            .shared(shared, Duration::from_secs(600))
             .build();
         Self {
             cache: cache.expect("a valid policy"),
-            redis,
+            redis: Arc::new(redis),
             way,
             truth: Arc::clone(truth),
             floors: Arc::default(),

@@ -146,7 +146,7 @@ impl Algorithm for Aimd {
 /// }
 /// let calm = limit.limit();
 /// for _ in 0..20 {
-///     limit.observe(Sample::new(now, Duration::from_millis(80), 50));
+///     limit.observe(Sample::new(now, Duration::from_millis(80), calm));
 /// }
 /// assert!(limit.limit() < calm);
 /// ```
