@@ -183,6 +183,17 @@ impl Candidates {
         &self.available
     }
 
+    /// The index of the one at that place of [`available`](Self::available). While all are,
+    /// place and index are one, and nothing waits for the list.
+    #[inline]
+    pub(crate) fn nth(&self, place: usize) -> Option<usize> {
+        if self.available.len() == self.entries.len() {
+            (place < self.entries.len()).then_some(place)
+        } else {
+            self.available.get(place).map(|index| *index as usize)
+        }
+    }
+
     /// So few endpoints are healthy that health is overlooked.
     #[must_use]
     pub fn is_panicking(&self) -> bool {
@@ -371,19 +382,32 @@ impl<'a> Gate<'a> {
     /// The available endpoint at `index`, if it may take the request.
     #[inline]
     pub(crate) fn see(&self, index: usize) -> Option<Seen<'a>> {
-        let entry = self.candidates.entries.get(index)?;
-        let in_flight = entry.stats.room_left(self.candidates.mask, entry.room)?;
-        (self.open || self.look(index)).then_some(Seen {
-            index,
-            entry,
-            in_flight,
-        })
+        let seen = self.with_room(index)?;
+        (self.open || self.look(index)).then_some(seen)
     }
 
     /// Whether the available endpoint at `index` may take the request.
     #[inline]
     pub(crate) fn admits(&self, index: usize) -> bool {
         self.see(index).is_some()
+    }
+
+    /// The same, as far as one look at its counters tells: `false` may be wrong.
+    #[inline]
+    pub(crate) fn passes(&self, index: usize) -> bool {
+        self.open && self.with_room(index).is_some()
+    }
+
+    /// The endpoint at `index`, if it has room and no cause stands against it.
+    #[inline]
+    fn with_room(&self, index: usize) -> Option<Seen<'a>> {
+        let entry = self.candidates.entries.get(index)?;
+        let in_flight = entry.stats.room_left(self.candidates.mask, entry.room)?;
+        Some(Seen {
+            index,
+            entry,
+            in_flight,
+        })
     }
 
     /// Something may stand against this one request.

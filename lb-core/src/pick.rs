@@ -27,17 +27,18 @@ use crate::{
 /// What one pick depends on besides the endpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct PickCx<'a> {
-    time: Time,
+    pub(crate) time: Time,
     pub(crate) random: u64,
-    pub(crate) hash: Option<u64>,
+    key: u64,
     pub(crate) tried: &'a [EndpointId],
     pub(crate) subset: &'a [(&'a str, &'a str)],
     pub(crate) peeking: bool,
 }
 
-/// When the pick is.
+/// When the pick is. A lease keeps it as it is: copied as a whole it is written as it is read,
+/// however it is moved later.
 #[derive(Clone, Copy, Debug)]
-enum Time {
+pub(crate) enum Time {
     At(Instant),
     /// The same as the pool counts it, which takes a subtraction to know.
     #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
@@ -45,15 +46,6 @@ enum Time {
     /// Whoever needs to know asks this clock. Most picks do not.
     #[cfg_attr(not(feature = "affinity"), allow(dead_code, reason = "for `Balance`"))]
     By(fn() -> Instant),
-}
-
-/// When a request was picked, in the form that is known.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Started {
-    /// Nobody wanted to know.
-    Unknown,
-    At(Instant),
-    Exact(Moment),
 }
 
 impl<'a> PickCx<'a> {
@@ -83,7 +75,7 @@ impl<'a> PickCx<'a> {
         Self {
             time,
             random,
-            hash: None,
+            key: random,
             tried: &[],
             subset: &[],
             peeking: false,
@@ -94,7 +86,7 @@ impl<'a> PickCx<'a> {
     /// [`hash_key`](crate::policy::hash_key). Without it they hash the random bits.
     #[must_use]
     pub fn hash(mut self, hash: u64) -> Self {
-        self.hash = Some(hash);
+        self.key = hash;
         self
     }
 
@@ -140,16 +132,6 @@ impl<'a> PickCx<'a> {
         }
     }
 
-    /// The time of the pick, unless it takes a clock to know.
-    #[inline]
-    pub(crate) fn started(&self) -> Started {
-        match self.time {
-            Time::At(now) => Started::At(now),
-            Time::Exact(_, moment) => Started::Exact(moment),
-            Time::By(_) => Started::Unknown,
-        }
-    }
-
     /// The random bits of the pick.
     #[must_use]
     pub fn random(&self) -> u64 {
@@ -159,7 +141,7 @@ impl<'a> PickCx<'a> {
     /// The key to place this request by.
     #[must_use]
     pub fn key(&self) -> u64 {
-        self.hash.unwrap_or(self.random)
+        self.key
     }
 
     /// Drawn to be timed: if the pool read the clock for it, or one in eight of those whose

@@ -17,7 +17,7 @@ use super::search::{Next, Search, Unanswered};
 use super::{BalanceBody, BalanceError};
 use crate::clock;
 use crate::endpoint::Outcome;
-use crate::pool::Lease;
+use crate::pool::{Ending, Lease};
 use crate::retry::record_answer;
 
 pin_project! {
@@ -141,7 +141,10 @@ where
             Err(_) => failed(held),
         }
         let response = match answer {
-            Ok(response) => response.map(|body| BalanceBody::endpoint(body, held.take())),
+            Ok(response) => {
+                let ending = held.take().map_or(Ending::NOTHING, Ending::from);
+                response.map(|body| BalanceBody::endpoint(body, ending))
+            }
             Err(error) => BalanceError::Endpoint(Arc::from(error.into()))
                 .response()
                 .map(BalanceBody::own),

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::explain::Explanation;
 use crate::pick::PickCx;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Ending, Lease, Pool};
 use crate::proxy::{ProxyBody, ProxyError, ResponseFuture, ReverseProxy};
 use crate::retry::record_answer;
 
@@ -330,7 +330,9 @@ impl Shared {
                 explanation.tell(lease.endpoint(), Some(session), pool, headers);
             }
         }
-        response.map(|body| BalanceBody::endpoint(body, lease))
+        let lease = lease.filter(|_| !response.body().is_end_stream());
+        let ending = lease.map_or(Ending::NOTHING, Ending::from);
+        response.map(|body| BalanceBody::endpoint(body, ending))
     }
 }
 

@@ -162,7 +162,7 @@ impl<S> Table<S> {
     #[inline]
     fn get(&self, counted: &Counted) -> Option<&S> {
         let life = life(counted.endpoint());
-        match self.made.get(counted.index()) {
+        match self.made.get(counted.endpoint().seat().index as usize) {
             Some(Some(made)) if made.life() == life => Some(&made.service),
             _ => self.find(life).map(|made| &made.service),
         }

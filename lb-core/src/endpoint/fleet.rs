@@ -65,11 +65,6 @@ impl Fleet {
         Moment::at(now.saturating_duration_since(self.start))
     }
 
-    /// The other way round.
-    pub(crate) fn instant(&self, moment: Moment) -> Instant {
-        self.start + Duration::from_nanos(moment.nanos())
-    }
-
     /// Response time in seconds that the fleet shows; `None` before the first.
     #[inline]
     pub(crate) fn latency_seconds(&self) -> Option<f64> {

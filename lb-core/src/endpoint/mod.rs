@@ -54,9 +54,13 @@ pub use self::{
 };
 pub(crate) use self::{fleet::Fleet, id::SeededNames};
 
-/// A member of a pool: facts that were checked, and shared statistics.
+/// A member of a pool: facts that were checked, and shared statistics. What the end of a
+/// request looks at comes first, and so lies together.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Endpoint {
+    pub(crate) stats: Arc<Stats>,
+    seat: Seat,
     id: EndpointId,
     uri: Uri,
     incarnation: u64,
@@ -64,11 +68,19 @@ pub struct Endpoint {
     zone: Option<Box<str>>,
     priority: u32,
     metadata: BTreeMap<String, String>,
-    pub(crate) stats: Arc<Stats>,
+}
+
+/// Where threads keep what they know of an endpoint, for as long as it is the same member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    /// Of its pool, among all.
+    pub(crate) place: u8,
+    /// Its own among the members of the pool.
+    pub(crate) index: u32,
 }
 
 impl Endpoint {
-    pub(crate) fn new(spec: EndpointSpec, uri: Uri, stats: Arc<Stats>) -> Self {
+    pub(crate) fn new(spec: EndpointSpec, uri: Uri, stats: Arc<Stats>, seat: Seat) -> Self {
         let EndpointSpec {
             id,
             incarnation,
@@ -79,6 +91,8 @@ impl Endpoint {
             ..
         } = spec;
         Self {
+            stats,
+            seat,
             id,
             uri,
             incarnation,
@@ -86,13 +100,14 @@ impl Endpoint {
             zone,
             priority,
             metadata,
-            stats,
         }
     }
 
     /// The same endpoint with another weight.
     pub(crate) fn with_weight(&self, weight: u32) -> Self {
         Self {
+            stats: Arc::clone(&self.stats),
+            seat: self.seat,
             id: self.id.clone(),
             uri: self.uri.clone(),
             incarnation: self.incarnation,
@@ -100,8 +115,12 @@ impl Endpoint {
             zone: self.zone.clone(),
             priority: self.priority,
             metadata: self.metadata.clone(),
-            stats: Arc::clone(&self.stats),
         }
+    }
+
+    #[inline]
+    pub(crate) fn seat(&self) -> Seat {
+        self.seat
     }
 
     /// Its name.

@@ -36,6 +36,12 @@ fn causes(word: u64) -> u32 {
     ((word >> CAUSES_AT) & CAUSES) as u32
 }
 
+/// Of the word before a request ended against whose endpoint some cause stands: few do.
+#[cold]
+fn was_last(word: u64) -> bool {
+    in_flight(word) == 1
+}
+
 impl Traffic {
     pub(crate) fn new(causes: u32) -> Self {
         Self(AtomicU64::new((u64::from(causes) & CAUSES) << CAUSES_AT))
@@ -100,7 +106,7 @@ impl Traffic {
     fn end(&self, counts: u64) -> bool {
         // AcqRel: what this request did happens before whoever sees it gone.
         let before = self.0.fetch_sub(counts, Ordering::AcqRel);
-        in_flight(before) == 1 && causes(before) != 0
+        causes(before) != 0 && was_last(before)
     }
 
     /// Sets or clears causes; returns what stood before.

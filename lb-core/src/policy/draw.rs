@@ -111,10 +111,7 @@ impl Draw {
         let second = below(random as u32, others);
         // Whoever comes after the first moved up by one.
         let second = second + usize::from(second >= first);
-        Some((
-            *available.get(first)? as usize,
-            *available.get(second)? as usize,
-        ))
+        Some((candidates.nth(first)?, candidates.nth(second)?))
     }
 
     /// The same, trying again; twice the same endpoint if there is no other.

@@ -84,14 +84,24 @@ impl Picker for Turn {
         if !cx.tried.is_empty() {
             return candidates.any(cx);
         }
-        let available = candidates.available();
         let turn = self.take(cx, candidates.step);
-        let index = *available.get(place(turn, available.len()))? as usize;
-        if candidates.gate(cx).admits(index) {
+        let index = candidates.nth(place(turn, candidates.available().len()))?;
+        if candidates.gate(cx).passes(index) {
             Some(index)
         } else {
-            candidates.any(cx)
+            closely(candidates, cx, index)
         }
+    }
+}
+
+/// Whose turn it is starts slowly, or is full.
+#[cold]
+#[inline(never)]
+fn closely(candidates: &Candidates, cx: &PickCx<'_>, index: usize) -> Option<usize> {
+    if candidates.admits(index, cx) {
+        Some(index)
+    } else {
+        candidates.any(cx)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         Pool, WeakPool,
         current::Current,
         discover::Collect,
+        known,
         members::Members,
         shared::{Change, Shared},
         snapshot::Snapshot,
@@ -204,7 +205,8 @@ impl PoolBuilder {
         self.check()?;
         let start = clock::now();
         let fleet = Arc::new(Fleet::new(start, self.latency_decay, self.observers));
-        let mut members = Members::default();
+        let place = known::next_place();
+        let mut members = Members::new(place);
         members.replace(self.specs, &fleet, start)?;
         let snapshot = Snapshot::build(Arc::default(), self.rules, &self.policy, None);
         let change = Change::new(self.policy, members, self.rules);
@@ -212,7 +214,7 @@ impl PoolBuilder {
             gauges: Gauges::new(&self.name, self.limits),
             circuits: Circuits::new(WeakPool::new(shared)),
             name: self.name,
-            current: Current::new(snapshot),
+            current: Current::new(snapshot, place),
             timed: AtomicBool::new(false),
             fleet,
             change: Mutex::new(change),

@@ -8,7 +8,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -18,7 +18,7 @@ use crate::{
     pick::PickCx,
     pool::{
         counted::Picked,
-        known::{self, Known, PLACES},
+        known::{self, Known},
         snapshot::{self, Snapshot},
     },
 };
@@ -43,7 +43,7 @@ pub(crate) struct Current {
     /// The version of that snapshot, and the marks. No two versions of a process are
     /// equal, whatever their pool.
     version: AtomicU64,
-    place: usize,
+    place: u8,
     snapshot: ArcSwap<Snapshot>,
     alive: Arc<()>,
 }
@@ -51,12 +51,10 @@ pub(crate) struct Current {
 // === impl Current ===
 
 impl Current {
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
-        static POOLS: AtomicUsize = AtomicUsize::new(0);
+    pub(crate) fn new(snapshot: Snapshot, place: u8) -> Self {
         Self {
             version: AtomicU64::new(snapshot.version),
-            // Relaxed: only that the numbers differ matters.
-            place: POOLS.fetch_add(1, Ordering::Relaxed) % PLACES,
+            place,
             snapshot: ArcSwap::from_pointee(snapshot),
             alive: Arc::new(()),
         }
@@ -154,7 +152,7 @@ impl Current {
         let before = known::take(self.place).filter(|known| known.has_members_of(&snapshot));
         let known = match before {
             Some(known) => known.renewed(snapshot),
-            None => Known::new(snapshot, self.place, &self.alive),
+            None => Known::new(snapshot, &self.alive),
         };
         // Not kept while in use: a picker that itself picks meets it, too.
         let answer = read(&known);

@@ -10,12 +10,15 @@
 
 use std::{
     cell::{Cell, RefCell},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::{
     candidates::Entry,
-    endpoint::{Endpoint, EndpointId},
+    endpoint::{Endpoint, EndpointId, Seat},
     error::PickError,
     pick::PickCx,
     pool::{counted::Picked, lease::Lease, snapshot::Snapshot},
@@ -26,9 +29,10 @@ pub(super) const PLACES: usize = 64;
 /// Names that one thread knows the place of, per pool.
 const GUESSES: usize = 64;
 
+type Places = [RefCell<Option<Known>>; PLACES];
+
 thread_local! {
-    static KNOWN: [RefCell<Option<Known>>; PLACES] =
-        const { [const { RefCell::new(None) }; PLACES] };
+    static KNOWN: Places = const { [const { RefCell::new(None) }; PLACES] };
 }
 
 /// What one thread knows of one pool.
@@ -40,7 +44,6 @@ pub(crate) struct Known {
     /// Where bound requests found their endpoints last, by a few bits of the address of
     /// their names. Not more than guesses: the name is compared.
     guesses: [Cell<u32>; GUESSES],
-    place: u8,
     pool: Weak<()>,
 }
 
@@ -51,20 +54,32 @@ struct Spare {
     endpoint: Cell<Option<Arc<Endpoint>>>,
 }
 
+/// Where threads keep the next pool.
+pub(super) fn next_place() -> u8 {
+    static POOLS: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: only that the numbers differ matters.
+    (POOLS.fetch_add(1, Ordering::Relaxed) % PLACES) as u8
+}
+
+#[inline]
+fn slot(all: &Places, place: u8) -> &RefCell<Option<Known>> {
+    &all[usize::from(place) % PLACES]
+}
+
 /// Runs `read` on what this thread keeps there. `None` if that is nothing, and while the
 /// thread ends.
 #[inline]
-pub(super) fn kept<R>(place: usize, read: impl FnOnce(&Known) -> R) -> Option<R> {
-    let read = |all: &[RefCell<Option<Known>>; PLACES]| {
-        let known = all[place % PLACES].try_borrow().ok()?;
+pub(super) fn kept<R>(place: u8, read: impl FnOnce(&Known) -> R) -> Option<R> {
+    let read = |all: &Places| {
+        let known = slot(all, place).try_borrow().ok()?;
         known.as_ref().map(read)
     };
     KNOWN.try_with(read).ok().flatten()
 }
 
 /// Keeps that from now on; what was kept is dropped, or the new one if the old is in use.
-pub(super) fn replace(place: usize, known: Option<Known>) {
-    let swap = |all: &[RefCell<Option<Known>>; PLACES]| match all[place].try_borrow_mut() {
+pub(super) fn replace(place: u8, known: Option<Known>) {
+    let swap = |all: &Places| match slot(all, place).try_borrow_mut() {
         Ok(mut kept) => std::mem::replace(&mut *kept, known),
         Err(_) => known,
     };
@@ -73,15 +88,14 @@ pub(super) fn replace(place: usize, known: Option<Known>) {
 }
 
 /// Takes out what this thread keeps there; nothing while it is in use.
-pub(super) fn take(place: usize) -> Option<Known> {
-    let take =
-        |all: &[RefCell<Option<Known>>; PLACES]| all[place % PLACES].try_borrow_mut().ok()?.take();
+pub(super) fn take(place: u8) -> Option<Known> {
+    let take = |all: &Places| slot(all, place).try_borrow_mut().ok()?.take();
     KNOWN.try_with(take).ok().flatten()
 }
 
 /// Lets go of pools that are gone.
 pub(super) fn sweep() {
-    for place in 0..PLACES {
+    for place in 0..PLACES as u8 {
         if kept(place, |known| known.pool.strong_count() == 0) == Some(true) {
             replace(place, None);
         }
@@ -91,7 +105,7 @@ pub(super) fn sweep() {
 // === impl Known ===
 
 impl Known {
-    pub(super) fn new(snapshot: Arc<Snapshot>, place: usize, pool: &Arc<()>) -> Self {
+    pub(super) fn new(snapshot: Arc<Snapshot>, pool: &Arc<()>) -> Self {
         let spare = |entry: &Entry| Spare {
             of: Arc::as_ptr(&entry.endpoint).addr(),
             endpoint: Cell::new(None),
@@ -100,7 +114,6 @@ impl Known {
             version: snapshot.version,
             spare: snapshot.candidates.entries.iter().map(spare).collect(),
             guesses: [const { Cell::new(0) }; GUESSES],
-            place: (place % PLACES) as u8,
             pool: Arc::downgrade(pool),
             snapshot,
         }
@@ -192,7 +205,7 @@ impl Known {
             .and_then(|spare| spare.endpoint.take());
         let endpoint = spare.unwrap_or_else(|| self.another(index));
         let timed = self.snapshot.times(index, cx);
-        Picked::new(endpoint, index, self.place, timed)
+        Picked { endpoint, timed }
     }
 
     /// Several requests of this thread are at this endpoint, or it is the first.
@@ -212,20 +225,17 @@ fn no_endpoint(known: usize) -> PickError {
     }
 }
 
-/// Leaves the reference in `endpoint` with this thread, for its next request at that
-/// `index` of the pool at `place`, if it is known there.
+/// Leaves the reference in `endpoint` with this thread, for its next request there, if the
+/// thread knows that endpoint.
 #[inline]
-pub(super) fn give_back(place: usize, index: usize, endpoint: &mut Option<Arc<Endpoint>>) {
-    let address = endpoint
-        .as_ref()
-        .map(|endpoint| Arc::as_ptr(endpoint).addr());
+pub(super) fn give_back(seat: Seat, address: usize, endpoint: &mut Option<Arc<Endpoint>>) {
     let keep = |known: &Known| {
         // What lay there goes with the caller, when nothing is borrowed any more.
-        let spare = known.spare.get(index);
-        if let Some(spare) = spare.filter(|spare| Some(spare.of) == address) {
+        let spare = known.spare.get(seat.index as usize);
+        if let Some(spare) = spare.filter(|spare| spare.of == address) {
             *endpoint = spare.endpoint.replace(endpoint.take());
         }
     };
     // Without a place to keep it the reference is dropped as any other.
-    kept(place, keep).unwrap_or_default();
+    kept(seat.place, keep).unwrap_or_default();
 }

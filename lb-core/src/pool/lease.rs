@@ -1,21 +1,27 @@
 //! One request at one endpoint.
 
+#[cfg(feature = "affinity")]
+mod ending;
 #[cfg(feature = "proxy")]
 mod head;
 
 use std::{
     fmt,
+    mem::{self, ManuallyDrop},
+    ops::{Deref, DerefMut},
     time::{Duration, Instant},
 };
 
 use crate::{
     breaker::{Slot, Trial},
     endpoint::{Endpoint, Observation, Outcome, stamped::Moment},
-    pick::{PickCx, Started},
+    pick::{PickCx, Time},
     pool::{counted::Counted, shadow::ShadowLease},
     report::LoadReport,
 };
 
+#[cfg(feature = "affinity")]
+pub(crate) use self::ending::Ending;
 #[cfg(feature = "proxy")]
 pub(crate) use self::head::HeadLease;
 
@@ -25,12 +31,16 @@ pub(crate) use self::head::HeadLease;
 #[must_use = "the request stops counting when this is dropped"]
 pub struct Lease {
     counted: Counted,
-    /// Unknown if nobody wanted to know when the request was picked.
-    started: Started,
+    /// A clock if nobody wanted to know when the request was picked.
+    picked: Time,
     /// Rare: only trials, and requests of an upstream with a limit or of a pool with a
     /// shadow, have one.
-    held: Option<Box<Held>>,
+    held: Rare,
 }
+
+/// Let go of in a function of its own: an end that most requests do not have.
+#[derive(Default)]
+struct Rare(ManuallyDrop<Option<Box<Held>>>);
 
 /// What few requests hold.
 #[derive(Default)]
@@ -48,15 +58,15 @@ impl Lease {
     pub(crate) fn new(counted: Counted, cx: &PickCx<'_>) -> Self {
         Self {
             counted,
-            started: cx.started(),
-            held: None,
+            picked: cx.time,
+            held: Rare::default(),
         }
     }
 
     /// Tries an endpoint whose circuit was open.
     pub(crate) fn of_trial(counted: Counted, cx: &PickCx<'_>, trial: Trial) -> Self {
         let mut lease = Self::new(counted, cx);
-        lease.started = Started::At(cx.now());
+        lease.picked = Time::At(cx.now());
         lease.counted.set_timed();
         lease.held.get_or_insert_default().trial = Some(trial);
         lease
@@ -97,16 +107,15 @@ impl Lease {
     /// When it was picked.
     #[must_use]
     pub fn started(&self) -> Instant {
-        match self.started {
-            Started::At(now) => now,
-            Started::Exact(moment) => self.endpoint().stats.fleet().instant(moment),
-            Started::Unknown => unreachable!("invariant: picks without a time are Balance's own"),
+        match self.picked {
+            Time::At(now) | Time::Exact(now, _) => now,
+            Time::By(_) => unreachable!("invariant: picks without a time are Balance's own"),
         }
     }
 
     #[inline]
     fn is_start_known(&self) -> bool {
-        !matches!(self.started, Started::Unknown)
+        !matches!(self.picked, Time::By(_))
     }
 
     /// Says how the request ended, for policies that learn. For streams that is
@@ -202,10 +211,10 @@ impl Lease {
     /// How long the request takes at this time, in both its forms.
     #[inline]
     fn seconds_until(&self, now: Instant, moment: Moment) -> Option<f64> {
-        match self.started {
-            Started::Exact(started) => Some(moment.seconds_since(started)),
-            Started::At(started) => Some(now.saturating_duration_since(started).as_secs_f64()),
-            Started::Unknown => None,
+        match self.picked {
+            Time::Exact(_, started) => Some(moment.seconds_since(started)),
+            Time::At(started) => Some(now.saturating_duration_since(started).as_secs_f64()),
+            Time::By(_) => None,
         }
     }
 
@@ -226,6 +235,39 @@ impl Lease {
             trial.settle(observation);
         }
     }
+}
+
+// === impl Rare ===
+
+impl Deref for Rare {
+    type Target = Option<Box<Held>>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Rare {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for Rare {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_some() {
+            let_go(mem::take(&mut self.0));
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn let_go(held: ManuallyDrop<Option<Box<Held>>>) {
+    drop(ManuallyDrop::into_inner(held));
 }
 
 impl fmt::Debug for Lease {

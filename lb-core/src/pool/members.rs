@@ -9,13 +9,15 @@ use std::{
 use http::Uri;
 
 use crate::{
-    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Stats, parse_uri},
+    endpoint::{Cause, Endpoint, EndpointId, EndpointSpec, Fleet, Seat, Stats, parse_uri},
     error::ConfigError,
 };
 
 /// The members by name, and those that left but still have requests running.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Members {
+    /// Where threads keep the pool.
+    place: u8,
     current: BTreeMap<EndpointId, Arc<Endpoint>>,
     left: Vec<Left>,
 }
@@ -46,6 +48,15 @@ impl Left {
 }
 
 impl Members {
+    /// None so far.
+    pub(crate) fn new(place: u8) -> Self {
+        Self {
+            place,
+            current: BTreeMap::new(),
+            left: Vec::new(),
+        }
+    }
+
     /// The members in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.current.values()
@@ -97,12 +108,14 @@ impl Members {
         }
         self.left.retain(|left| left.running().is_some());
         let mut before = std::mem::take(&mut self.current);
-        for (id, (spec, uri)) in wanted {
+        for ((id, (spec, uri)), index) in wanted.into_iter().zip(0..) {
+            let place = self.place;
+            let seat = Seat { place, index };
             let stats = self.take_stats(&mut before, &spec, &uri, fleet, now);
             stats.set_causes(Cause::Removed.bit(), false, now);
             stats.set_causes(Cause::Draining.bit(), spec.draining, now);
-            self.current
-                .insert(id, Arc::new(Endpoint::new(spec, uri, stats)));
+            let endpoint = Endpoint::new(spec, uri, stats, seat);
+            self.current.insert(id, Arc::new(endpoint));
         }
         let leaving: Vec<_> = before.into_values().collect();
         self.left.extend(leaving.iter().map(|it| Left::new(it)));

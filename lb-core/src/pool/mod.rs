@@ -57,8 +57,6 @@ use crate::{
     report::LoadReport,
 };
 
-#[cfg(feature = "affinity")]
-pub(crate) use self::counted::Counted;
 pub(crate) use self::counted::Picked;
 #[cfg(feature = "proxy")]
 pub(crate) use self::lease::HeadLease;
@@ -71,6 +69,8 @@ pub use self::{
     shared::WeakPool,
     status::{EndpointStatus, PoolStatus, State},
 };
+#[cfg(feature = "affinity")]
+pub(crate) use self::{counted::Counted, lease::Ending};
 
 /// Endpoints, a policy, and the counters that both share. Cheap to clone; all
 /// clones are one pool.
@@ -96,7 +96,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`PickError`] if no endpoint can take this request.
-    #[inline]
+    #[inline(never)]
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
         match self.pick_quickly(cx) {
             Some(picked) => Ok(Lease::new(picked.into(), cx)),

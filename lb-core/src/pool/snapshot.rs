@@ -94,7 +94,7 @@ impl Snapshot {
     }
 
     /// Chooses, and counts the request.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pick(&self, cx: &PickCx<'_>) -> Option<usize> {
         let index = self.picker.pick(&self.candidates, cx)?;
         if self.enter(index, cx) {
