@@ -19,8 +19,8 @@ use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::task::{Context, Poll};
 
-use benches::cpu::quickest;
 use benches::echo::{Asked, ask};
+use benches::turns::{Row, Turns};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Empty;
@@ -30,8 +30,6 @@ use lb_core::{Affinity, Endpoint, Pool};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Calls of each row in one turn.
-const CALLS: u32 = 40_000;
 const TURNS: usize = 61;
 const ENDPOINTS: [&str; 3] = ["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"];
 
@@ -84,16 +82,12 @@ where
     cookie
 }
 
-/// One more request, whatever service that is.
-type Row = (&'static str, Box<dyn FnMut()>);
-
 fn row<S, B>(name: &'static str, mut service: S, cookie: &HeaderValue) -> Row
 where
     S: Service<Asked, Response = Response<B>, Error = Infallible> + 'static,
 {
     let cookie = cookie.clone();
-    let work = move || drop(black_box(call(&mut service, &cookie)));
-    (name, Box::new(work))
+    Row::new(name, move || drop(black_box(call(&mut service, &cookie))))
 }
 
 fn rows() -> Vec<Row> {
@@ -113,34 +107,16 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// One turn: what a call of each row took, in ns.
-fn turn(rows: &mut [Row]) -> Vec<f64> {
-    let time = |(_, work): &mut Row| {
-        let spent = quickest(u64::from(CALLS), work);
-        spent.as_secs_f64() * 1e9 / f64::from(CALLS)
-    };
-    rows.iter_mut().map(time).collect()
-}
-
-/// Least, first quartile, middle, third quartile and most.
-fn spread(turns: &[Vec<f64>], figure: impl Fn(&[f64]) -> f64) -> [f64; 5] {
-    let mut all: Vec<f64> = turns.iter().map(|turn| figure(turn)).collect();
-    all.sort_unstable_by(f64::total_cmp);
-    [0, 1, 2, 3, 4].map(|quarter| all[quarter * (all.len() - 1) / 4])
-}
-
 fn main() {
-    let mut rows = rows();
-    // The first is thrown away: every thread-local table is filled by it.
-    turn(&mut rows);
-    let turns: Vec<_> = (0..TURNS).map(|_| turn(&mut rows)).collect();
+    let turns = Turns::take(rows(), TURNS);
     println!("| ns per call | least | middle | most | more than bare: middle (quartiles) |");
     println!("|---|---|---|---|---|");
-    for (at, (name, _)) in rows.iter().enumerate() {
-        let [least, _, middle, _, most] = spread(&turns, |turn| turn[at]);
-        let [_, first, more, third, _] = spread(&turns, |turn| turn[at] - turn[0]);
+    for name in turns.names() {
+        let is = turns.spread(|turn| turn.of(name));
+        let more = turns.spread(|turn| turn.of(name) - turn.of("bare"));
         println!(
-            "| {name} | {least:.0} | {middle:.0} | {most:.0} | {more:.0} ({first:.0} to {third:.0}) |"
+            "| {name} | {:.0} | {:.0} | {:.0} | {:.0} ({:.0} to {:.0}) |",
+            is.least, is.middle, is.most, more.middle, more.first, more.third
         );
     }
 }

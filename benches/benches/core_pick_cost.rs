@@ -2,7 +2,7 @@
 //!
 //! * `pick + release`: the pool alone.
 //! * `record`: the same with an outcome recorded at a given time, for policies that learn.
-//! * `layer`: a whole call of [`Balance`] over an echo, with the clock reads it needs at this
+//! * `layer`: a whole call of [`Balance`](lb_core::balance::Balance) over an echo, with the clock reads it needs at this
 //!   rate, where one thread sends millions a second: one for policies that time, two for the
 //!   few requests that teach them, or that are drawn for status. The row `echo` is the same
 //!   request without a balancer.
@@ -11,23 +11,22 @@
 //! * `peers` (with `--features peers`): tower's p2c over the same echo (owned, in a mutex,
 //!   behind a buffer) and pingora's selections, which do neither count nor call.
 //!
+//! Whether the targets are met is a question for `core_pick_turns`: here rows run seconds apart.
+//!
 //! CPU time of the thread, and of every sample the quickest of many batches: what
 //! the code costs when nothing else on the machine disturbs it.
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, time::Duration};
 
 use benches::{
     cpu::{ThreadCpu, quickest},
     echo::{Echo, call},
+    pools::{balanced, now, pool},
     sketch::{Sketch, SketchService},
 };
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use lb_core::{
-    EndpointSpec, Outcome, PickCx, Pool,
-    balance::Balance,
+    Outcome, PickCx,
     policy::{
         ConsistentHash, LeastRequest, LeastResponseTime, PolicyConfig, Prequal, Random,
         ResourceBased, RoundRobin, WeightedRoundRobin,
@@ -35,28 +34,6 @@ use lb_core::{
 };
 
 const SIZES: [usize; 5] = [3, 10, 100, 1_000, 10_000];
-
-fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the clock reads are a part of what is measured"
-    )]
-    Instant::now()
-}
-
-fn pool(n: usize, policy: PolicyConfig) -> Pool {
-    let spec = |i: usize| {
-        EndpointSpec::new(
-            format!("e{i}"),
-            format!("http://10.0.0.1:{}", 1 + i % 65_000),
-        )
-    };
-    Pool::builder("bench")
-        .endpoints((0..n).map(spec))
-        .policy(policy)
-        .build()
-        .expect("the configuration is good")
-}
 
 fn policies() -> Vec<(&'static str, PolicyConfig)> {
     vec![
@@ -146,9 +123,7 @@ fn layers(criterion: &mut Criterion<ThreadCpu>) {
     owned(&mut group, "echo", 1, || call(&mut Echo));
     for n in [3, 10, 100, 1_000] {
         for (name, policy) in policies() {
-            let balance = Balance::new(pool(n, policy), |_| Echo);
-            // Each endpoint's service is made by its first request.
-            (0..n * 30).for_each(|_| call(&mut balance.clone()));
+            let balance = balanced(n, policy);
             owned(&mut group, name, n, {
                 let mut balance = balance.clone();
                 move || call(&mut balance)
@@ -187,46 +162,17 @@ fn sketches(criterion: &mut Criterion<ThreadCpu>) {
 
 #[cfg(feature = "peers")]
 mod peers {
-    use super::{
-        BenchmarkId, Criterion, Duration, Echo, SIZES, ThreadCpu, black_box, call, case, owned,
-    };
-    use benches::{cpu::now as cpu, echo::Asked};
-    use pingora_load_balancing::{
-        LoadBalancer,
-        selection::{Consistent, RoundRobin},
-    };
+    use super::{BenchmarkId, Criterion, SIZES, ThreadCpu, black_box, call, case, owned};
+    use benches::peers::{behind_buffer, in_flight, peak_ewma, pingora};
+    use pingora_load_balancing::selection::{Consistent, RoundRobin};
     use std::sync::Mutex;
-    use tower::{
-        balance::p2c::Balance,
-        buffer::Buffer,
-        discover::ServiceList,
-        load::{CompleteOnResponse, PeakEwma, PendingRequests},
-    };
-    use tower_service::Service;
-
-    fn in_flight(n: usize) -> Balance<ServiceList<Vec<PendingRequests<Echo>>>, Asked> {
-        let one = |_| PendingRequests::new(Echo, CompleteOnResponse::default());
-        Balance::new(ServiceList::new((0..n).map(one).collect::<Vec<_>>()))
-    }
-
-    fn ewma(n: usize) -> Balance<ServiceList<Vec<PeakEwma<Echo>>>, Asked> {
-        let one = |_| {
-            PeakEwma::new(
-                Echo,
-                Duration::from_millis(30),
-                1e10,
-                CompleteOnResponse::default(),
-            )
-        };
-        Balance::new(ServiceList::new((0..n).map(one).collect::<Vec<_>>()))
-    }
 
     pub(super) fn tower_and_pingora(criterion: &mut Criterion<ThreadCpu>) {
         let mut group = criterion.benchmark_group("peers");
         for n in SIZES {
             let mut counting = in_flight(n);
             owned(&mut group, "tower p2c in flight", n, || call(&mut counting));
-            let mut timed = ewma(n);
+            let mut timed = peak_ewma(n);
             owned(&mut group, "tower p2c peak ewma", n, || call(&mut timed));
             let shared = Mutex::new(in_flight(n));
             case(&mut group, "tower p2c in a mutex", n, || {
@@ -235,56 +181,16 @@ mod peers {
             group.bench_function(BenchmarkId::new("tower p2c behind buffer", n), |b| {
                 b.iter_custom(|iterations| behind_buffer(n, iterations));
             });
-            let addresses: Vec<String> = (0..n)
-                .map(|i| format!("10.{}.{}.{}:80", i >> 16, (i >> 8) & 255, i & 255))
-                .collect();
-            let even =
-                LoadBalancer::<RoundRobin>::try_from_iter(&addresses).expect("addresses are good");
+            let even = pingora::<RoundRobin>(n);
             case(&mut group, "pingora round robin", n, || {
                 black_box(even.select(b"", 16));
             });
-            let ketama =
-                LoadBalancer::<Consistent>::try_from_iter(&addresses).expect("addresses are good");
+            let ketama = pingora::<Consistent>(n);
             case(&mut group, "pingora ketama", n, || {
                 black_box(ketama.select(&fastrand::u64(..).to_le_bytes(), 16));
             });
         }
         group.finish();
-    }
-
-    /// Sixty-four callers, as handlers of one server would be; all on this thread.
-    /// The quickest of several rounds.
-    fn behind_buffer(n: usize, iterations: u64) -> Duration {
-        const CALLERS: u64 = 64;
-        const EACH: u64 = 30;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime starts");
-        runtime.block_on(async {
-            let buffer = Buffer::new(in_flight(n), 1024);
-            let mut best = Duration::MAX;
-            for _ in 0..iterations.div_ceil(CALLERS * EACH) {
-                let begin = cpu();
-                let caller = |_| {
-                    let mut buffer = buffer.clone();
-                    tokio::spawn(async move {
-                        for _ in 0..EACH {
-                            std::future::poll_fn(|cx| buffer.poll_ready(cx))
-                                .await
-                                .expect("the worker lives");
-                            let answer = buffer.call(Asked::default());
-                            black_box(answer.await.expect("echo does not fail"));
-                        }
-                    })
-                };
-                let all: Vec<_> = (0..CALLERS).map(caller).collect();
-                for caller in all {
-                    caller.await.expect("no panic");
-                }
-                best = best.min(cpu().saturating_sub(begin));
-            }
-            best.mul_f64(iterations as f64 / (CALLERS * EACH) as f64)
-        })
     }
 }
 
