@@ -95,9 +95,20 @@ impl ByClass {
         Self(["1xx", "2xx", "3xx", "4xx", "5xx"].map(class))
     }
 
-    /// An answer with this status.
+    /// An answer with this status. Of most it is known which counter that is before it is
+    /// known which status.
     #[inline]
     pub(crate) fn count(&self, status: StatusCode) {
+        if status.is_success() {
+            self.0[1].increment(1);
+        } else {
+            self.count_other(status);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_other(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.0[class].increment(1);
     }
