@@ -156,7 +156,8 @@ impl Instrument {
         report
     }
 
-    /// Requests and errors per second since the older mark; `None` at the start.
+    /// Requests and errors per second since the older mark; `None` in the first second: a
+    /// few requests of one moment are no rate.
     fn rates(&self, now: Instant, requests: u64, errors: u64) -> (Option<f64>, Option<f64>) {
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(rates.newer.at) >= WINDOW {
@@ -167,8 +168,8 @@ impl Instrument {
                 errors,
             };
         }
-        let seconds = now.saturating_duration_since(rates.older.at).as_secs_f64();
-        let rate = |count: u64| (seconds > 0.0).then(|| count as f64 / seconds);
+        let passed = now.saturating_duration_since(rates.older.at);
+        let rate = |count: u64| (passed >= WINDOW).then(|| count as f64 / passed.as_secs_f64());
         (
             rate(requests.saturating_sub(rates.older.requests)),
             rate(errors.saturating_sub(rates.older.errors)),

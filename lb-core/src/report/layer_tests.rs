@@ -110,6 +110,19 @@ async fn rates_are_per_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_at_the_start_is_no_rate() {
+    let layer = fresh();
+    assert_eq!(layer.report().rps_fractional, None);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    for _ in 0..3 {
+        let report = report_of(&layer, StatusCode::OK).await;
+        assert_eq!((report.rps_fractional, report.eps), (None, None));
+    }
+    tokio::time::advance(Duration::from_millis(999)).await;
+    assert_eq!(layer.report().rps_fractional, Some(3.0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_burst_and_a_pause_the_fourth_answer_at_the_latest_brings_news() {
     let layer = ReportLayer::new();
     let brings = || async {

@@ -29,6 +29,28 @@ fn all_forms_that_envoy_reads_say_the_same() {
 }
 
 #[test]
+fn what_protobuf_and_http_allow_is_read() {
+    let plain = LoadReport {
+        eps: Some(1.5),
+        ..LoadReport::default()
+    };
+    let same = [
+        "TEXT eps=1.5,",
+        "TEXT ,eps=1.5, ,",
+        r#"JSON {"eps":"1.5"}"#,
+        r#"JSON {"eps" : "15e-1" , "utilization" : null }"#,
+        r#"JSON {"cpuUtilization":null,"eps":1.5,"mem_utilization":null}"#,
+        r#"JSON {"\u0065p\u0073":1.5}"#,
+    ];
+    for form in same {
+        assert_eq!(parse(form).as_ref(), Ok(&plain), "{form}");
+    }
+    let form = r#"JSON {"namedMetrics":{"\ud83d\ude80 \"a\/b\\":2},"utilization":{}}"#;
+    let named = LoadReport::default().named_metric("\u{1F680} \"a/b\\", 2.0);
+    assert_eq!(parse(form), Ok(named));
+}
+
+#[test]
 fn what_cannot_be_believed_spoils_the_report() {
     let cases = [
         ("cpu_utilization=0.5", ReportError::Form),
@@ -39,7 +61,7 @@ fn what_cannot_be_believed_spoils_the_report() {
         ("TEXT =1", ReportError::Malformed),
         ("TEXT named_metrics.=1", ReportError::Malformed),
         ("TEXT utilization.=1", ReportError::Malformed),
-        ("TEXT cpu_utilization=0.5,", ReportError::Malformed),
+        ("TEXT ,,", ReportError::Malformed),
         ("TEXT cpu_utilization=0x10", ReportError::Malformed),
         ("TEXT cpu_utilization=NaN", ReportError::Range),
         ("TEXT cpu_utilization=inf", ReportError::Range),
@@ -56,7 +78,19 @@ fn what_cannot_be_believed_spoils_the_report() {
         (r#"JSON {"eps":1"#, ReportError::Malformed),
         (r#"JSON {"eps":1,}"#, ReportError::Malformed),
         (r#"JSON {"eps":1} x"#, ReportError::Malformed),
-        (r#"JSON {"eps":null}"#, ReportError::Malformed),
+        (r#"JSON {"utilization":{"a":null}}"#, ReportError::Malformed),
+        (r#"JSON {"eps":nil}"#, ReportError::Malformed),
+        (r#"JSON {"eps":"many"}"#, ReportError::Malformed),
+        (r#"JSON {"eps":""}"#, ReportError::Malformed),
+        (r#"JSON {"eps":"NaN"}"#, ReportError::Range),
+        (r#"JSON {"eps":"Infinity"}"#, ReportError::Range),
+        (r#"JSON {"eps\":1}"#, ReportError::Malformed),
+        (r#"JSON {"\eps":1}"#, ReportError::Malformed),
+        (r#"JSON {"\u00":1}"#, ReportError::Malformed),
+        (r#"JSON {"\u+0e1":1}"#, ReportError::Malformed),
+        (r#"JSON {"\ud83d":1}"#, ReportError::Malformed),
+        (r#"JSON {"\ude80\ud83d":1}"#, ReportError::Malformed),
+        (r#"JSON {"a\nb":1}"#, ReportError::Malformed),
         (
             r#"JSON {"utilization":{"a":{"b":1}}}"#,
             ReportError::Malformed,
@@ -124,6 +158,14 @@ proptest! {
             Some(value) => prop_assert_eq!(LoadReport::parse(value.as_bytes()), Ok(report)),
             None => prop_assert_eq!(report, LoadReport::default()),
         }
+    }
+
+    /// Names that JSON writes with escapes are read as they are meant.
+    #[test]
+    fn every_name_survives_json(name in "[^\\p{Cc}]{1,12}", value in 0.0..1e6) {
+        let json = serde_json::json!({ "named_metrics": { name.as_str(): value } });
+        let report = LoadReport::default().named_metric(name, value);
+        prop_assert_eq!(parse(&format!("JSON {json}")), Ok(report));
     }
 
     /// Whatever comes: no panic, and nothing incredible gets in.

@@ -1,8 +1,9 @@
 //! The header form of a load report: written as Envoy reads it, read strictly.
 //!
 //! Three forms are read, those that Envoy 1.40 was seen to accept: `TEXT` with
-//! `name=value` or `name:value` pairs, and `JSON` with an object. What is wrong
-//! anywhere spoils the whole report: half a report would mislead.
+//! `name=value` or `name:value` pairs, and `JSON` with an object as protobuf's JSON
+//! form has it. What is wrong anywhere spoils the whole report: half a report would
+//! mislead. Empty elements of a list are not wrong (RFC 9110, 5.6.1).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -68,10 +69,13 @@ impl LoadReport {
         let text = std::str::from_utf8(value).map_err(|_| ReportError::Malformed)?;
         let mut reading = Reading::default();
         if let Some(pairs) = text.strip_prefix("TEXT ") {
-            for pair in pairs.split(',') {
+            for pair in pairs.split(',').filter(|pair| !pair.trim().is_empty()) {
                 let at = pair.find(['=', ':']).ok_or(ReportError::Malformed)?;
                 let (name, value) = (pair[..at].trim(), pair[at + 1..].trim());
                 reading.take(name, number(value)?)?;
+            }
+            if reading.figures == 0 {
+                return Err(ReportError::Malformed);
             }
         } else if let Some(object) = text.strip_prefix("JSON ") {
             json::read(object, &mut |name, value| reading.take(name, value))?;
