@@ -27,7 +27,7 @@ struct Generations {
 struct Seat {
     id: EndpointId,
     incarnation: u64,
-    /// Minutes since 1970 of the last request.
+    /// Seconds since 1970 of the last request.
     seen: u64,
 }
 
@@ -40,8 +40,8 @@ impl Memory {
         }
     }
 
-    /// Where this key went within the last `idle_minutes`.
-    pub(super) fn get(&self, key: u64, minute: u64, idle_minutes: u64) -> Option<Binding> {
+    /// Where this key went within the last `idle_seconds`.
+    pub(super) fn get(&self, key: u64, now: u64, idle_seconds: u64) -> Option<Binding> {
         let mut shard = self.shard(key);
         let seat = match shard.young.get_mut(&key) {
             Some(seat) => seat,
@@ -51,22 +51,21 @@ impl Memory {
                 shard.young.entry(key).or_insert(seat)
             }
         };
-        let expires_minute = seat.seen + idle_minutes;
-        if expires_minute <= minute {
+        if seat.seen + idle_seconds <= now {
             shard.young.remove(&key);
             return None;
         }
-        seat.seen = seat.seen.max(minute);
+        seat.seen = seat.seen.max(now);
         Some(Binding {
             id: seat.id.clone(),
             incarnation: seat.incarnation,
-            expires_minute: seat.seen + idle_minutes,
+            expires_minute: (seat.seen + idle_seconds) / 60,
             former_key: false,
         })
     }
 
     /// From now on this key goes there.
-    pub(super) fn put(&self, key: u64, endpoint: &Endpoint, minute: u64) {
+    pub(super) fn put(&self, key: u64, endpoint: &Endpoint, now: u64) {
         let mut shard = self.shard(key);
         shard.old.remove(&key);
         if !shard.young.contains_key(&key) {
@@ -75,7 +74,7 @@ impl Memory {
         let seat = Seat {
             id: endpoint.id().clone(),
             incarnation: endpoint.incarnation(),
-            seen: minute,
+            seen: now,
         };
         shard.young.insert(key, seat);
     }

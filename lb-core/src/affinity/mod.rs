@@ -238,9 +238,9 @@ impl Affinity {
         self
     }
 
-    /// A token ends after this time, and is renewed in its second half; what is
-    /// [remembered](Self::remember) ends after this time without a request.
-    /// Default: 24 hours; whole minutes count. The browser forgets a cookie
+    /// A token ends after this time, up to a minute later, and is renewed in its
+    /// second half; what is [remembered](Self::remember) ends after this time without
+    /// a request. Default: 24 hours, at least one minute. The browser forgets a cookie
     /// earlier, with its session.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
@@ -369,8 +369,8 @@ impl Affinity {
     /// begun, or it was signed with a former key.
     #[must_use]
     pub fn is_due(&self, binding: &Binding, unix_seconds: u64) -> bool {
-        let left = binding.expires_minute.saturating_sub(unix_seconds / 60);
-        binding.former_key || left < self.lifetime.as_secs() / 120
+        let left = (binding.expires_minute * 60).saturating_sub(unix_seconds);
+        binding.former_key || left * 2 < self.lifetime.as_secs()
     }
 
     /// The response header that binds a client to `endpoint`. `None` for keys, and
@@ -412,7 +412,8 @@ impl Affinity {
             Carrier::Header(header) => header.clone()?,
         };
         let secure = tls || self.always_secure;
-        let expires_minute = unix_seconds / 60 + self.lifetime.as_secs() / 60;
+        // Rounded up: a short life counts as well.
+        let expires_minute = (unix_seconds + self.lifetime.as_secs()).div_ceil(60);
         let key = sealed.key(name.as_bytes());
         if let Some(known) = key.and_then(|key| sealed.get(key))
             && (known.incarnation, known.expires_minute) == (incarnation, expires_minute)

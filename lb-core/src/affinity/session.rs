@@ -71,8 +71,7 @@ impl Session {
                 let key = key.of(asked);
                 let known = memory.as_ref().zip(key);
                 let binding = known.and_then(|(memory, key)| {
-                    let minute = unix_seconds() / 60;
-                    memory.get(key, minute, affinity.lifetime.as_secs() / 60)
+                    memory.get(key, unix_seconds(), affinity.lifetime.as_secs())
                 });
                 Self {
                     issue: known.is_some() && binding.is_none(),
@@ -150,7 +149,7 @@ impl Session {
         } = &affinity.source
         {
             if let Some(key) = self.key {
-                memory.put(key, endpoint, now / 60);
+                memory.put(key, endpoint, now);
             }
         } else if let Some((name, value)) = affinity.bind(endpoint, now, tls) {
             fields.append(name, value);

@@ -50,6 +50,45 @@ fn a_binding_is_renewed_in_its_second_half() {
 }
 
 #[test]
+fn a_session_that_goes_on_keeps_its_binding_however_short_its_life() {
+    for minutes in 1..=5 {
+        let affinity = affinity().lifetime(Duration::from_secs(60 * minutes));
+        let write = |now| affinity.token_for("sim-1", 7, now, false).unwrap().1;
+        let (mut cookie, mut renewed) = (write(NOW + 59), 0);
+        for now in (NOW + 59..NOW + 3_600).step_by(10) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let token = read(&affinity, &[pair], now).expect("bound all the time");
+            if affinity.is_due(&token, now) {
+                cookie = write(now);
+                renewed += 1;
+            }
+        }
+        assert!((1..=120 / minutes).contains(&renewed), "{renewed} times");
+    }
+}
+
+#[test]
+fn what_is_remembered_lives_as_long_as_was_said() {
+    let affinity = Affinity::header("x-tenant").remember(10);
+    let affinity = affinity.lifetime(Duration::from_secs(60));
+    let pool = Pool::builder("test").endpoints(["http://10.0.0.1:80"]);
+    let endpoint = pool.build().unwrap().endpoints().remove(0);
+    let (uri, mut headers) = (http::Uri::from_static("/"), HeaderMap::new());
+    headers.insert("x-tenant", HeaderValue::from_static("acme"));
+    let asked = Asked {
+        uri: &uri,
+        headers: &headers,
+        peer: None,
+    };
+    let session = |now| Session::read(Some(&affinity), &asked, || now);
+    let fields = &mut HeaderMap::new();
+    session(NOW + 59).write(Some(&affinity), &endpoint, false, fields, || NOW + 59);
+    assert!(session(NOW + 118).holds(&endpoint));
+    assert!(session(NOW + 177).holds(&endpoint), "it was used at 118");
+    assert!(!session(NOW + 237).holds(&endpoint));
+}
+
+#[test]
 fn the_value_does_not_show_the_endpoint() {
     let value = value(&affinity(), "simulation-instance-1", 7);
     let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, value);
