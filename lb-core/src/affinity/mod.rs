@@ -15,7 +15,8 @@
 //! Tokens are opaque and signed: a client can neither read which endpoint one
 //! names nor make up another. Whatever is not valid (forged, cut, expired, signed
 //! by an unknown key, 8 KiB long) is no binding, and never an error. Keys need a
-//! hashing policy ([`ConsistentHash`](crate::policy::ConsistentHash)), or `remember`.
+//! hashing policy ([`ConsistentHash`](crate::policy::ConsistentHash)), or `remember`;
+//! a pool that is built with neither warns.
 //!
 //! What a binding means depends on its endpoint:
 //!
@@ -304,6 +305,11 @@ impl Affinity {
         matches!(self.source, Source::Token { .. })
     }
 
+    /// Clients are bound by nothing but a hash.
+    fn is_hashed(&self) -> bool {
+        matches!(self.source, Source::Key { memory: None, .. })
+    }
+
     /// What happens when the bound endpoint is gone.
     #[must_use]
     pub fn when_down(&self) -> OnDown {
@@ -456,7 +462,7 @@ impl PoolBuilder {
     /// proxy honours it. Default: none.
     pub fn affinity(self, affinity: Affinity) -> Self {
         let checked = affinity.check();
-        self.extra(affinity, checked)
+        self.keyed(affinity.is_hashed()).extra(affinity, checked)
     }
 }
 

@@ -199,3 +199,58 @@ fn a_token_written_before_is_written_again_only_for_the_same() {
         assert_eq!(write(7, NOW, false).unwrap(), first);
     }
 }
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<std::sync::atomic::AtomicU32>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        // Relaxed: one thread.
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_pool_whose_policy_hashes_no_keys_warns() {
+    use crate::policy::{ConsistentHash, PolicyConfig, PriorityTiers, RoundRobin};
+
+    let tenant = || Affinity::header("x-tenant");
+    let cases: [(Affinity, PolicyConfig, u32); 6] = [
+        (tenant(), RoundRobin::default().into(), 1),
+        (tenant(), PriorityTiers::of(RoundRobin::default()).into(), 1),
+        (tenant(), ConsistentHash::default().into(), 0),
+        (
+            tenant(),
+            PriorityTiers::of(ConsistentHash::default()).into(),
+            0,
+        ),
+        (tenant().remember(10), RoundRobin::default().into(), 0),
+        (affinity(), RoundRobin::default().into(), 0),
+    ];
+    for (affinity, policy, expected) in cases {
+        let (warnings, text) = (Warnings::default(), format!("{affinity:?} {policy:?}"));
+        tracing::subscriber::with_default(warnings.clone(), || {
+            let builder = Pool::builder("test").affinity(affinity);
+            builder.policy(policy).build().unwrap();
+        });
+        let counted = warnings.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(counted, expected, "{text}");
+    }
+}

@@ -47,6 +47,7 @@ pub struct PoolBuilder {
     outlier: Option<OutlierDetection>,
     breaker: Option<CircuitBreaker>,
     extras: http::Extensions,
+    keyed: bool,
     failed: Option<ConfigError>,
 }
 
@@ -68,6 +69,7 @@ impl PoolBuilder {
             outlier: None,
             breaker: None,
             extras: http::Extensions::new(),
+            keyed: false,
             failed: None,
         }
     }
@@ -187,6 +189,16 @@ impl PoolBuilder {
         self
     }
 
+    /// Requests bring keys, which a policy has to hash.
+    #[cfg_attr(
+        not(feature = "affinity"),
+        expect(dead_code, reason = "features bring keys")
+    )]
+    pub(crate) fn keyed(mut self, keyed: bool) -> Self {
+        self.keyed = keyed;
+        self
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         self.policy.check()?;
         self.rules.check()?;
@@ -203,6 +215,14 @@ impl PoolBuilder {
             return Err(error);
         }
         self.check()?;
+        if self.keyed && !may_hash(&self.policy) {
+            let (pool, policy) = (self.name.as_str(), self.policy.name());
+            tracing::warn!(
+                pool,
+                policy,
+                "keys have no effect: this policy does not hash"
+            );
+        }
         let start = clock::now();
         let fleet = Arc::new(Fleet::new(start, self.latency_decay, self.observers));
         let place = known::next_place();
@@ -241,6 +261,17 @@ impl PoolBuilder {
             pool.set_outlier(self.outlier)?;
         }
         Ok(pool)
+    }
+}
+
+/// A policy from outside may.
+fn may_hash(policy: &PolicyConfig) -> bool {
+    match policy {
+        PolicyConfig::ConsistentHash(_) | PolicyConfig::Custom(_) => true,
+        PolicyConfig::PriorityTiers(tiers) => may_hash(&tiers.within),
+        PolicyConfig::ZoneAware(zone) => may_hash(&zone.within),
+        PolicyConfig::Subset(subset) => may_hash(&subset.within),
+        _ => false,
     }
 }
 
