@@ -187,6 +187,11 @@ impl Circuits {
         }
     }
 
+    /// It was cancelled, or under way while this process stood still.
+    fn says_nothing(&self, observation: &Observation) -> bool {
+        observation.outcome == Outcome::Cancelled || self.pulse.is_void(observation)
+    }
+
     fn nanos(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.start).as_nanos() as u64
     }
@@ -207,11 +212,11 @@ impl Observer for Circuits {
         let Some(config) = config.as_deref() else {
             return;
         };
-        if observation.outcome == Outcome::Cancelled || self.pulse.is_void(observation) {
+        if self.says_nothing(observation) {
             return;
         }
         let now = observation.now;
-        match observation.retry_after.filter(|_| config.retry_after) {
+        match rest(observation, config) {
             // A trial's own verdict comes by its lease.
             Some(wait) => self.fold(endpoint, |circuit| match circuit {
                 Circuit::HalfOpen { .. } => circuit,
@@ -245,12 +250,12 @@ impl Trial {
     /// How it went.
     pub(crate) fn settle(mut self, observation: &Observation) {
         let config = self.circuits.config();
-        let (Some(config), false) = (config, observation.outcome == Outcome::Cancelled) else {
+        let (Some(config), false) = (config, self.circuits.says_nothing(observation)) else {
             return;
         };
         self.settled = true;
         let (now, lot) = (observation.now, fastrand::f64());
-        let wait = observation.retry_after.filter(|_| config.retry_after);
+        let wait = rest(observation, &config);
         let failed = observation.outcome.is_failure();
         self.end(|circuit| match wait {
             Some(wait) => circuit.rested(wait, &config, now),
@@ -279,6 +284,13 @@ impl Drop for Trial {
             self.end(|circuit| circuit.given_back(now));
         }
     }
+}
+
+/// How long the endpoint asked to be left alone, if that is followed. No time at all is a
+/// refusal like any other.
+fn rest(observation: &Observation, config: &CircuitBreaker) -> Option<Duration> {
+    let wait = observation.retry_after.filter(|_| config.retry_after)?;
+    (!wait.is_zero()).then_some(wait)
 }
 
 async fn beat(circuits: std::sync::Weak<Circuits>) {

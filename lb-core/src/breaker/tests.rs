@@ -174,6 +174,31 @@ async fn waking_up_after_a_standstill_opens_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_trial_during_a_standstill_says_nothing_either() {
+    let pool = pool_of(1);
+    answers(&pool, 5, Outcome::Failure);
+    pass(6).await;
+    let mut trial = pick(&pool).unwrap();
+    tokio::time::advance(30 * SECOND).await;
+    trial.record(Outcome::Failure, clock::now());
+    drop(trial);
+    answers(&pool, 1, Outcome::Success);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_asks_for_no_rest_is_one_failure() {
+    let breaker = CircuitBreaker::default().follow_retry_after();
+    let pool = builder(1).breaker(breaker).build().unwrap();
+    for _ in 0..4 {
+        let mut lease = pick(&pool).unwrap();
+        lease.record_refusal(Some(Duration::ZERO), clock::now());
+    }
+    assert_eq!(pool.status().endpoints[0].circuit, "closed");
+    answers(&pool, 1, Outcome::Failure);
+    assert!(pick(&pool).is_err(), "the fifth");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_that_says_when_is_followed_if_that_is_wanted() {
     let follow = CircuitBreaker::default().follow_retry_after();
     for (breaker, rests) in [(follow, true), (CircuitBreaker::default(), false)] {

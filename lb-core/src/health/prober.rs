@@ -90,9 +90,11 @@ impl HealthChecks {
     /// [`ConfigError::Range`] if a setting cannot work; nothing changes then.
     pub fn set(&self, check: HealthCheck) -> Result<(), ConfigError> {
         check.check()?;
-        let soon = clock::now() + check.every;
+        let (now, every) = (clock::now(), check.every);
         self.check.store(Arc::new(check));
         for subject in lock(&self.board).values_mut() {
+            // Not all at the same moment, on however many gateways.
+            let soon = now + every.mul_f64(fastrand::f64());
             subject.due = subject.due.min(soon);
         }
         Ok(())

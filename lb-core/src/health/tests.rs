@@ -335,3 +335,21 @@ async fn the_verdict_on_an_earlier_life_says_nothing_of_the_next() {
     pass(3 * SECOND).await;
     assert!(!is_unhealthy(&pool, "a"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_check_asks_not_all_at_once() {
+    let (well, asked) = (Arc::new(AtomicBool::new(true)), Arc::default());
+    let names: Vec<_> = (0..40).map(|index| format!("e{index}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let check = HealthCheck::new(switch(&well, &asked)).every(1_000 * SECOND);
+    let pool = pool_of(&names, check.clone());
+    pass(2 * SECOND).await;
+    assert_eq!(asked.swap(0, Ordering::SeqCst), 40);
+    pool.set_health(Some(check.every(10 * SECOND))).unwrap();
+    let mut most = 0;
+    for _ in 0..100 {
+        pass(SECOND / 10).await;
+        most = most.max(asked.swap(0, Ordering::SeqCst));
+    }
+    assert!((1..20).contains(&most), "{most} at once");
+}

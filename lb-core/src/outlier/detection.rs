@@ -146,6 +146,11 @@ impl OutlierDetection {
                 self.longest_time >= self.base_time,
             ),
             ("outlier max_share", within, share(self.max_share)),
+            (
+                "outlier deviation factor",
+                "zero or more",
+                self.deviation.stdev_factor >= 0.0,
+            ),
             ("outlier failure_share", within, share(self.failure_share)),
             (
                 "outlier slowness factor",

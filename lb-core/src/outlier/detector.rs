@@ -127,6 +127,10 @@ async fn run(ledger: Arc<Ledger>, weak: WeakPool) {
         let Some(pool) = weak.upgrade() else { return };
         observe::guarded("outlier", || ledger.look(&pool, clock::now()));
         drop(pool);
-        tokio::time::sleep(ledger.config().interval / BUCKETS).await;
+        let next = tokio::time::sleep(ledger.config().interval / BUCKETS);
+        tokio::select! {
+            () = next => {}
+            () = ledger.changed.notified() => {}
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use super::detection::OutlierDetection;
 use super::detector::Watched;
@@ -25,6 +26,8 @@ pub(super) struct Ledger {
     pulse: Pulse,
     /// Held while somebody is ejected or let back, before any record.
     turn: Mutex<()>,
+    /// Other settings, other looks.
+    pub(super) changed: Notify,
 }
 
 /// Settings and members of one moment.
@@ -54,6 +57,7 @@ impl Ledger {
             }),
             pool: pool.downgrade(),
             turn: Mutex::new(()),
+            changed: Notify::new(),
         };
         ledger.follow_members(&pool.endpoints(), now);
         ledger
@@ -71,12 +75,15 @@ impl Ledger {
             config: Arc::clone(&config),
             subjects: Arc::clone(&view.subjects),
         });
-        self.pulse.expect(config.interval / BUCKETS);
         if before.config.interval != config.interval {
+            // Else the last look seems to be long ago.
+            self.pulse.beat(now);
+            self.pulse.expect(config.interval / BUCKETS);
             for subject in before.subjects.values() {
                 subject.record().forget_requests(&config, now);
             }
         }
+        self.changed.notify_one();
     }
 
     /// One look: who left, who comes back, and who behaves worse than the others.

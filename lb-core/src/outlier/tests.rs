@@ -366,6 +366,8 @@ async fn settings_that_cannot_work_are_refused() {
         OutlierDetection::default().longest_time(SECOND),
         OutlierDetection::default().max_share(f64::NAN),
         OutlierDetection::default().failure_share(1.5, 1),
+        OutlierDetection::default().deviation(Deviation::new(f64::NAN, 5, 100)),
+        OutlierDetection::default().deviation(Deviation::new(-1.0, 5, 100)),
     ] {
         let refused = detection.start(&pool).unwrap_err();
         assert!(matches!(refused, ConfigError::Range { .. }), "{refused}");
@@ -425,4 +427,19 @@ fn so_many_per_cent_of_a_hundred_are_so_many() {
         assert_eq!(detection.room(100), percent as usize);
     }
     assert_eq!(OutlierDetection::default().max_share(0.0).room(100), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shorter_looks_begin_when_they_are_set() {
+    let detection = OutlierDetection::default().max_share(1.0);
+    let detection = detection.base_time(SECOND).longest_time(SECOND);
+    let pool = pool_with(3, detection.clone().interval(3_600 * SECOND));
+    pass(9 * SECOND).await;
+    fail(&pool, 0, 5);
+    assert_eq!(out(&pool), ["e0"]);
+    pool.set_outlier(Some(detection)).unwrap();
+    fail(&pool, 1, 5);
+    assert_eq!(out(&pool), ["e0", "e1"], "what ends now counts");
+    pass(3 * SECOND).await;
+    assert!(out(&pool).is_empty(), "let back in time");
 }

@@ -33,8 +33,12 @@ pub(super) fn too_many<B: From<Bytes>>(quota: Quota, retry_after: Duration) -> R
     response
 }
 
-/// Adds the rate limit fields to an answer.
+/// Adds the rate limit fields to an answer. A refusal from further inside has the word.
 pub(super) fn tell<B>(response: &mut Response<B>, verdict: Verdict) {
+    if response.status() == StatusCode::TOO_MANY_REQUESTS && response.headers().contains_key(LIMIT)
+    {
+        return;
+    }
     let (quota, remaining, reset) = match verdict {
         Verdict::Allowed { quota, remaining } => (quota, remaining, quota.interval()),
         Verdict::Refused { quota, retry_after } => (quota, 0, retry_after),

@@ -106,6 +106,20 @@ async fn a_refusal_says_how_much_is_allowed_and_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_limits_the_one_that_refuses_has_the_word() {
+    let strict = Quota::new(1, Duration::from_secs(10)).unwrap();
+    let inner = RateLimitLayer::new(strict, client_of).unwrap();
+    let outer = RateLimitLayer::new(ten_per_second(), client_of).unwrap();
+    let service = outer.layer(inner.layer(service_fn(answer)));
+    let first = service.clone().oneshot(request_of(1)).await.unwrap();
+    assert_eq!(first.headers()["ratelimit"], "\"default\";r=9;t=1");
+    let second = service.clone().oneshot(request_of(1)).await.unwrap();
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(second.headers()["ratelimit"], "\"default\";r=0;t=10");
+    assert_eq!(second.headers()["ratelimit-policy"], "\"default\";q=1;w=10");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_without_a_key_is_not_limited() {
     let quota = ten_per_second().burst(1).unwrap();
     let service = RateLimitLayer::new(quota, client_of)
