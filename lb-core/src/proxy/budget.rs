@@ -33,6 +33,13 @@ impl SharedBudget {
         }
     }
 
+    /// Other rules from now on, for what this one has counted as well.
+    pub(crate) fn under(&self, rules: RetryBudget) -> Self {
+        let now = clock::now();
+        let before = self.take_in(self.nanos(now));
+        Self::new(rules.continuing(&before))
+    }
+
     /// Counts a request's first attempt.
     pub(crate) fn deposit(&self, now: Instant) {
         let now = self.nanos(now);
@@ -95,6 +102,20 @@ mod tests {
         let budget = SharedBudget::new(RetryBudget::new(0.5, 10 * SECOND, 0.0));
         (0..1_000).for_each(|_| budget.deposit(now));
         assert!(!budget.try_withdraw(now + 11 * SECOND));
+    }
+
+    #[test]
+    fn who_changes_the_rules_begins_no_new_reserve() {
+        let now = clock::now();
+        let rules = || RetryBudget::new(0.5, 10 * SECOND, 1.0);
+        let mut budget = SharedBudget::new(rules());
+        (0..10).for_each(|_| budget.deposit(now));
+        let mut taken = 0;
+        for _ in 0..5 {
+            taken += (0..20).filter(|_| budget.try_withdraw(now)).count();
+            budget = budget.under(rules());
+        }
+        assert_eq!(taken, 15, "half of ten, and one a second");
     }
 
     proptest! {

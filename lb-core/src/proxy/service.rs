@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ struct Shared {
     pool: Pool,
     /// A request keeps the settings that it began with.
     current: ArcSwap<Inner>,
+    /// Held while they change.
+    change: Mutex<()>,
 }
 
 /// What every request of a proxy shares.
@@ -168,12 +170,13 @@ impl ReverseProxy {
     }
 
     /// How many second and later attempts all requests together may make; clones
-    /// share it. When nothing is left, a failed attempt is the answer. Default: a
-    /// fifth of the requests of the last 10 s, and 3 per second always.
+    /// share it. When nothing is left, a failed attempt is the answer. What this proxy has
+    /// counted until now counts on. Default: a fifth of the requests of the last 10 s, and
+    /// 3 per second always.
     #[must_use]
     pub fn retry_budget(self, budget: RetryBudget) -> Self {
         let mut inner = Inner::clone(&self.inner());
-        inner.budget = Arc::new(SharedBudget::new(budget));
+        inner.budget = Arc::new(inner.budget.under(budget));
         Self::made_of(inner)
     }
 
@@ -362,7 +365,8 @@ impl ReverseProxy {
     }
 
     /// Changes the settings of this proxy and all its clones while it runs; `change` gets
-    /// them as they are. Requests that have begun keep those they began with. Cost: as
+    /// them as they are. Requests that have begun keep those they began with. Of changes
+    /// at once one waits for the other, so do not change it again within `change`. Cost: as
     /// making a proxy.
     ///
     /// ```
@@ -380,6 +384,9 @@ impl ReverseProxy {
     /// # Ok::<(), lb_core::ConfigError>(())
     /// ```
     pub fn reconfigure(&self, change: impl FnOnce(Self) -> Self) {
+        let turn = self.shared.change.lock();
+        // A panic while it was held changed nothing.
+        let _turn = turn.unwrap_or_else(PoisonError::into_inner);
         // One more handle on a copy of the settings: this proxy itself stays as it is.
         let changed = change(Self::made_of(Inner::clone(&self.inner())));
         self.shared
@@ -392,6 +399,7 @@ impl ReverseProxy {
             shared: Arc::new(Shared {
                 pool: inner.pool.clone(),
                 current: ArcSwap::from_pointee(inner),
+                change: Mutex::new(()),
             }),
         }
     }
@@ -458,3 +466,7 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

@@ -10,13 +10,16 @@ use std::{
 const RESOLUTION: u32 = 1_000;
 /// More moments than this are too many.
 const MOST: usize = 2 * RESOLUTION as usize;
+/// A product so close to a whole number is that number.
+const HAIR: f64 = 1e-9;
 
 /// Allows retries up to a share of the requests of the last while, plus a
 /// constant rate so that small clients may retry at all.
 ///
-/// Requests and retries count for `ttl`. A retry is allowed while live retries
-/// are below `floor(ratio x live requests) + min_per_second x ttl`. Up to 2,000 moments
-/// within `ttl` are told apart; of more, each lives a thousandth of `ttl` shorter at most.
+/// Requests and retries count for `ttl`. A retry is allowed while live retries are below
+/// `ratio x live requests`, rounded down, plus `min_per_second x ttl`, rounded up: whoever
+/// allows some always allows one. Up to 2,000 moments within `ttl` are told apart; of
+/// more, each lives a thousandth of `ttl` shorter at most.
 #[derive(Clone, Debug)]
 pub struct RetryBudget {
     ratio: f64,
@@ -56,6 +59,18 @@ impl RetryBudget {
         }
     }
 
+    /// The same rules for what `before` has counted: a change of rules is no way around
+    /// them.
+    #[must_use]
+    pub fn continuing(self, before: &Self) -> Self {
+        Self {
+            ratio: self.ratio,
+            ttl: self.ttl,
+            min_per_second: self.min_per_second,
+            ..before.clone()
+        }
+    }
+
     /// Counts requests: first tries only.
     pub fn deposit(&mut self, requests: u64, now: Instant) {
         self.expire(now);
@@ -86,7 +101,9 @@ impl RetryBudget {
 
     /// Retries that the window allows in all.
     fn limit(&self) -> f64 {
-        (self.ratio * self.deposits as f64).floor() + self.min_per_second * self.ttl.as_secs_f64()
+        let share = self.ratio * self.deposits as f64;
+        let always = self.min_per_second * self.ttl.as_secs_f64();
+        (share + HAIR).floor() + (always - HAIR).ceil()
     }
 
     /// Forgets what is older than the window.
@@ -167,6 +184,37 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_rounded_down_and_what_is_always_allowed_up() {
+        let now = start();
+        let allowed = |ratio, seconds, min_per_second| {
+            let mut budget = RetryBudget::new(ratio, Duration::from_secs(seconds), min_per_second);
+            budget.deposit(100, now);
+            (0..100).filter(|_| budget.try_withdraw(now)).count()
+        };
+        assert_eq!(allowed(0.29, 10, 0.0), 29, "0.29 x 100 is a hair less");
+        assert_eq!(allowed(0.299, 10, 0.0), 29);
+        assert_eq!(allowed(0.0, 100, 0.07), 7, "0.07 x 100 is a hair more");
+        assert_eq!(allowed(0.0, 10, 0.05), 1);
+        assert_eq!(allowed(0.0, 10, 0.0), 0);
+    }
+
+    #[test]
+    fn other_rules_hold_for_what_was_counted_before() {
+        let (now, ttl) = (start(), Duration::from_secs(10));
+        let mut budget = RetryBudget::new(0.0, ttl, 1.0);
+        budget.deposit(100, now);
+        let take =
+            |budget: &mut RetryBudget, now| (0..50).filter(|_| budget.try_withdraw(now)).count();
+        assert_eq!(take(&mut budget, now), 10);
+        let mut same = RetryBudget::new(0.0, ttl, 1.0).continuing(&budget);
+        assert_eq!(take(&mut same, now), 0);
+        let mut more = RetryBudget::new(0.1, ttl, 1.0).continuing(&same);
+        assert_eq!(take(&mut more, now), 10, "a tenth of a hundred on top");
+        let mut brief = RetryBudget::new(0.1, ttl / 2, 1.0).continuing(&more);
+        assert_eq!(take(&mut brief, now + ttl / 2), 5, "all else is too old");
+    }
+
+    #[test]
     fn what_was_given_back_can_be_taken_again() {
         let now = start();
         let mut budget = RetryBudget::new(0.1, Duration::from_secs(10), 0.0);
@@ -191,7 +239,7 @@ mod tests {
                 budget.deposit(deposits, now);
                 requests += deposits;
                 retries += (0..tries).filter(|_| budget.try_withdraw(now)).count() as u64;
-                prop_assert!(retries as f64 <= ratio * requests as f64);
+                prop_assert!(retries as f64 <= ratio * requests as f64 + HAIR);
             }
         }
 

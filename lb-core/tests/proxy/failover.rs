@@ -218,6 +218,21 @@ async fn attempts_of_a_hundred(change: impl FnOnce(ReverseProxy) -> ReverseProxy
 }
 
 #[tokio::test]
+async fn a_budget_that_is_set_again_and_again_is_no_new_one() {
+    let broken = [(); 2].map(|()| Origin::start(|_| Reply::Close(Vec::new())));
+    let budget = || RetryBudget::new(0.0, Duration::from_secs(64), 0.25);
+    let pool = pool(&broken.each_ref().map(Origin::url));
+    let proxy = pool.reverse_proxy().retry_budget(budget());
+    let mut client = Client::connect(serve_shared(&proxy).await).await;
+    for _ in 0..50 {
+        assert_eq!(client.ask(GET).await.status, 502);
+        proxy.reconfigure(|proxy| proxy.retry_budget(budget()));
+    }
+    let attempts: usize = broken.iter().map(|origin| origin.seen().len()).sum();
+    assert_eq!(attempts, 66, "sixteen in all");
+}
+
+#[tokio::test]
 async fn when_everything_fails_retries_stay_within_the_budget() {
     let budget = |ratio| RetryBudget::new(ratio, Duration::from_secs(3_600), 0.0);
     let attempts = attempts_of_a_hundred(|proxy| proxy.retry_budget(budget(0.2))).await;

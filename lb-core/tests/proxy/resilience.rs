@@ -370,11 +370,7 @@ async fn settings_change_for_all_clones_while_they_serve() {
     let quick = Timeouts::default().per_attempt(millis(30));
     let proxy = pool(&urls(&origins)).reverse_proxy().timeouts(quick);
     let proxy = proxy.attempts(1);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let app = axum::Router::new().fallback_service(proxy.clone());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let mut client = Client::connect(address).await;
+    let mut client = Client::connect(serve_shared(&proxy).await).await;
     let mut statuses = [client.ask(GET).await.status, client.ask(GET).await.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 504]);

@@ -158,6 +158,15 @@ pub(crate) async fn serve(proxy: ReverseProxy) -> SocketAddr {
     address
 }
 
+/// Serves a clone, so that changes of `proxy` reach it.
+pub(crate) async fn serve_shared(proxy: &ReverseProxy) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().fallback_service(proxy.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
 /// A connection to the gateway that speaks raw bytes.
 pub(crate) struct Client {
     stream: TcpStream,
