@@ -29,7 +29,7 @@ pub enum BodyError {
     /// The endpoint sent nothing for too long.
     #[error("the endpoint's answer stalled")]
     TimedOut,
-    /// The client's own body failed while the answer was already under way.
+    /// The client's own body failed, or stopped, while the answer was already under way.
     #[error("the request body failed during the answer")]
     Request,
 }
@@ -163,7 +163,12 @@ impl fmt::Debug for ProxyBody {
 impl Stream {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>> {
         if let Some(upload) = &mut self.upload {
-            match upload.poll_continue(cx, &mut self.connection.stream) {
+            let before = upload.position();
+            let sent = upload.poll_continue(cx, &mut self.connection.stream);
+            if upload.position() != before {
+                self.stall = None;
+            }
+            match sent {
                 Poll::Ready(Ok(())) => self.upload = None,
                 Poll::Ready(Err(UploadError::Client(_))) => {
                     return Poll::Ready(Err(BodyError::Request));
@@ -181,7 +186,15 @@ impl Stream {
                 self.stall = None;
                 Poll::Ready(part.map_err(|_| BodyError::Truncated))
             }
-            Poll::Pending => self.poll_stall(cx).map(|()| Err(BodyError::TimedOut)),
+            Poll::Pending => self.poll_stall(cx).map(|()| Err(self.who_stalled())),
+        }
+    }
+
+    /// Neither side sends: an endpoint that was not asked all yet owes nothing.
+    fn who_stalled(&self) -> BodyError {
+        match &self.upload {
+            Some(upload) if upload.waits_for_client() => BodyError::Request,
+            _ => BodyError::TimedOut,
         }
     }
 
@@ -213,6 +226,12 @@ pub(crate) trait Continued: Send {
         cx: &mut Context<'_>,
         stream: &mut Transport,
     ) -> Poll<Result<(), UploadError>>;
+
+    /// Changes whenever something moves.
+    fn position(&self) -> (u64, usize);
+
+    /// The next piece is the client's to send.
+    fn waits_for_client(&self) -> bool;
 }
 
 impl<B> Continued for Upload<B>
@@ -225,5 +244,13 @@ where
         stream: &mut Transport,
     ) -> Poll<Result<(), UploadError>> {
         self.poll_send(cx, stream)
+    }
+
+    fn position(&self) -> (u64, usize) {
+        Upload::position(self)
+    }
+
+    fn waits_for_client(&self) -> bool {
+        Upload::waits_for_client(self)
     }
 }

@@ -1,5 +1,10 @@
 //! Bodies in both directions.
 
+use std::time::Duration;
+
+use lb_core::proxy::Timeouts;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::support::*;
 
 #[tokio::test]
@@ -172,7 +177,6 @@ async fn the_endpoint_may_refuse_before_the_body_is_sent() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = vec![0; 4096];
         let count = stream.read(&mut head).await.unwrap();
@@ -184,6 +188,73 @@ async fn the_endpoint_may_refuse_before_the_body_is_sent() {
     let head = "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     // The very first status is the endpoint's, not a 100 that asks for the body.
     assert_eq!(client.ask(head).await.status, 401);
+}
+
+/// Begins to answer as soon as the head has come, and ends when `*` has come so often.
+async fn early(times: usize) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut seen, mut begun) = (Vec::new(), false);
+                while stream
+                    .read_buf(&mut seen)
+                    .await
+                    .is_ok_and(|count| count > 0)
+                {
+                    if !std::mem::replace(&mut begun, true) {
+                        let text = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab";
+                        stream.write_all(text.as_bytes()).await.unwrap();
+                    }
+                    if seen.iter().filter(|byte| **byte == b'*').count() == times {
+                        stream.write_all(b"cd").await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+fn put(length: usize) -> String {
+    format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_client_that_stops_during_an_early_answer_is_charged_to_nobody() {
+    let pool = pool(&[early(usize::MAX).await]);
+    let times = Timeouts::default().body(Duration::from_millis(200));
+    let gateway = serve(pool.reverse_proxy().timeouts(times)).await;
+    // The control: an endpoint that has got everything is to blame.
+    for (length, failures) in [(9, 0), (1, 1)] {
+        let mut client = Client::connect(gateway).await;
+        client.send(put(length) + "-").await;
+        let answer = client.answer().await;
+        assert!(answer.is_none_or(|answer| !answer.complete), "{length}");
+        let status = || pool.status().endpoints.remove(0);
+        until("it is over", || status().in_flight == 0).await;
+        assert_eq!(status().failures_total, failures, "{length} bytes");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_moves_is_no_stall_of_the_answer() {
+    const PIECES: usize = 12;
+    let pool = pool(&[early(PIECES).await]);
+    // Less than the whole takes, and far more than a piece.
+    let times = Timeouts::default().body(Duration::from_secs(1));
+    let gateway = serve(pool.reverse_proxy().timeouts(times)).await;
+    let mut client = Client::connect(gateway).await;
+    client.send(put(PIECES)).await;
+    for _ in 0..PIECES {
+        let pause = std::future::pending::<()>();
+        let pause = tokio::time::timeout(Duration::from_millis(100), pause);
+        pause.await.unwrap_err();
+        client.send("*").await;
+    }
+    let answer = client.answer().await.expect("an answer");
+    assert_eq!((answer.text(), answer.complete), ("abcd", true));
 }
 
 #[tokio::test]

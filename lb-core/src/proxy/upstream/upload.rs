@@ -116,6 +116,12 @@ where
         self.source == Source::Open && self.large.is_none() && self.written == self.out.len()
     }
 
+    /// Bytes that may still come, and bytes that are still to be written.
+    pub(crate) fn position(&self) -> (u64, usize) {
+        let large = self.large.as_ref().map_or(0, Buf::remaining);
+        (self.left, self.out.len() - self.written + large)
+    }
+
     /// At least one byte of this attempt reached a socket.
     pub(crate) fn is_sent(&self) -> bool {
         self.sent
