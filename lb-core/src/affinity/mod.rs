@@ -24,7 +24,7 @@
 //! |----------|-------------------------|------------------|
 //! | active | go there | balanced, then bound |
 //! | draining | go there | go elsewhere |
-//! | ejected for a while, or full | go elsewhere, stay bound | go elsewhere |
+//! | ejected for a while, or full | go elsewhere, stay bound; refused or waiting if [`OnDown`] says so | go elsewhere |
 //! | down, removed, restarted | [`OnDown`] decides | go elsewhere |
 //!
 //! A hash alone is no binding: its keys leave a draining endpoint at once. One
@@ -93,7 +93,9 @@ pub enum OnDown {
     /// binding expires: for endpoints that hold state nobody else has.
     Fail,
     /// Its requests wait this long for the endpoint to return, then are refused
-    /// as with [`Fail`](Self::Fail). Each waiting request holds its connection.
+    /// as with [`Fail`](Self::Fail). Each waiting request holds its connection. The
+    /// reverse proxy waits for an endpoint that refuses connections, too, and asks it
+    /// four times a second.
     Wait(Duration),
 }
 

@@ -162,6 +162,13 @@ impl Session {
         self.issue || self.renew
     }
 
+    /// It waits for its endpoint rather than go elsewhere.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn waits(&self, affinity: Option<&Affinity>) -> bool {
+        let waits = |affinity: &Affinity| matches!(affinity.when_down(), OnDown::Wait(_));
+        self.binding.is_some() && affinity.is_some_and(waits)
+    }
+
     /// The request was bound to this endpoint when it came.
     pub(crate) fn holds(&self, endpoint: &Endpoint) -> bool {
         let binding = self.binding.as_ref();

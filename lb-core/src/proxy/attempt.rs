@@ -25,6 +25,10 @@ use crate::deadline::DeadlineHeader;
 use crate::endpoint::{EndpointId, Outcome};
 use crate::pool::Lease;
 
+/// A close that crosses a request on its way comes within this time; one that comes later
+/// is an answer to it.
+const CROSSES: Duration = Duration::from_secs(1);
+
 /// How far the connection to an endpoint is.
 pub(crate) enum Link {
     None,
@@ -52,6 +56,8 @@ pub(crate) struct Attempt<B: Body> {
     reader: AnswerReader,
     /// The endpoint stopped reading; it may still answer.
     pub(crate) deaf: bool,
+    /// It goes over a new connection: a kept one was closed before.
+    pub(crate) fresh: bool,
     /// When it began.
     pub(crate) since: Instant,
 }
@@ -68,6 +74,7 @@ where
             fields,
             reader: AnswerReader::default(),
             deaf: false,
+            fresh: false,
             since: now,
         }
     }
@@ -95,7 +102,9 @@ where
         now: Instant,
     ) -> Result<(), EndpointId> {
         let uri = lease.endpoint().uri();
-        self.link = match inner.idle.take(uri, tunnel, inner.config.idle, now) {
+        let take = || inner.idle.take(uri, tunnel, inner.config.idle, now);
+        let kept = if self.fresh { None } else { take() };
+        self.link = match kept {
             Some(connection) => Link::Open(connection),
             None => {
                 let slot = |of| {
@@ -211,6 +220,11 @@ where
         };
         let reused = matches!(&self.link, Link::Open(connection) if old(connection));
         reused && error == ProxyError::UpstreamClosed && self.progress() != Progress::Answered
+    }
+
+    /// The endpoint closed so soon that it may not have seen the request.
+    pub(crate) fn may_have_crossed(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < CROSSES
     }
 
     /// It failed, and this is who is to blame: the connection is gone.

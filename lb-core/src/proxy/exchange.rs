@@ -38,8 +38,10 @@ use crate::retry::record_answer;
 /// The session of a request that was read before, and where it goes first.
 pub(crate) type Choice = (Session, Option<Lease>);
 
-/// How often a request that waits for its endpoint looks for it.
+/// How often a request that waits for its endpoint looks for it ...
 const LOOK: Duration = Duration::from_millis(50);
+/// ... and how often it asks one again that was not there.
+const KNOCK: Duration = Duration::from_millis(250);
 
 /// A request on its way to an answer.
 pub(crate) struct Exchange<B: Body> {
@@ -59,6 +61,8 @@ pub(crate) struct Exchange<B: Body> {
     /// What endpoints say before they answer.
     pub(super) relay: Relay,
     pub(super) tried: Vec<EndpointId>,
+    /// How long it waits for the endpoint of its session at most.
+    pub(super) waits_until: Option<Instant>,
     pub(super) explanation: Option<Box<Explanation>>,
     pub(super) attempts: u8,
     /// Grows with everything that moves, so that a limit starts anew.
@@ -80,11 +84,10 @@ where
     ) -> Result<Reused<Self>, ProxyError> {
         let config = &inner.config;
         let explanation = Explanation::asked(config.explain_key.as_deref(), &mut head.headers);
-        let hint = hint(&body);
         let extended = Handover::is_extended_connect(&head);
         let route = config.routes.find(head.uri.path());
         let policy = config.routes.get(route);
-        let plan = plan(&head, hint, extended, &policy.limits)?;
+        let plan = plan(&head, hint(&body), extended, &policy.limits)?;
         if config.normal_paths && !path::is_normal_path(head.uri.path()) {
             return Err(ProxyError::AmbiguousPath);
         }
@@ -131,6 +134,7 @@ where
             total,
             relay,
             tried: Vec::new(),
+            waits_until: None,
             explanation,
             attempts,
             progress: 0,
@@ -172,7 +176,13 @@ where
                 &mut self.relay,
             );
             match step {
-                Poll::Ready(Ok(Step::Choose)) => self.choose(clock::now())?,
+                Poll::Ready(Ok(Step::Choose)) => {
+                    if matches!(self.attempt.link, Link::Waiting(..)) {
+                        // It waits for one endpoint, which may be back.
+                        self.tried.clear();
+                    }
+                    self.choose(clock::now())?;
+                }
                 Poll::Ready(Ok(Step::Answered(answer))) => {
                     if self.hedge_goes_on(answer.status) || self.moves_on(answer.status) {
                         continue;
@@ -229,12 +239,21 @@ where
                 Err(NoLease::Down) => return Err(ProxyError::SessionEndpointDown),
                 Err(NoLease::Panicked) => return Err(ProxyError::Internal),
                 Err(NoLease::Wait(longest)) => {
-                    let next = tokio::time::sleep_until((now + LOOK).into());
-                    self.attempt.link = Link::Waiting(Box::pin(next), longest);
+                    self.wait(longest, now);
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Looks for the endpoint of its session in a while.
+    #[cold]
+    fn wait(&mut self, longest: Duration, now: Instant) {
+        let until = *self.waits_until.get_or_insert(now + longest);
+        let pause = if self.tried.is_empty() { LOOK } else { KNOCK };
+        let next = tokio::time::sleep_until((now + pause).into());
+        let left = until.saturating_duration_since(now);
+        self.attempt.link = Link::Waiting(Box::pin(next), left);
     }
 
     pub(super) fn pick(&mut self, now: Instant) -> Result<Lease, NoLease> {

@@ -36,13 +36,21 @@ where
         let progress = self.attempt.progress();
         let rewindable = self.attempt.upload.is_rewindable();
         let replay = may_replay(&self.method, rewindable, progress);
-        if self.attempt.is_stale(error) && replay {
-            // Ask the same endpoint again. It is not charged: a kept connection that it
-            // closed in the meantime is nobody's fault.
-            let _lease = self.attempt.lease.take();
+        if self.attempt.is_stale(error) && (replay || self.attempt.may_have_crossed(clock::now())) {
+            // The endpoint is not charged: a kept connection that it closed in the
+            // meantime is nobody's fault.
+            drop(self.attempt.lease.take());
+            if !replay {
+                return Err(error);
+            }
+            // Ask the same one again. Two such in a row are no coincidence.
+            self.attempt.fresh = true;
             self.restart(error)?;
             self.inner.metrics.retried();
             return Ok(());
+        }
+        if replay && progress == Progress::NotSent && self.session.waits(self.inner.affinity()) {
+            return self.knock_later(error);
         }
         self.blame(error);
         self.attempts = self.attempts.saturating_sub(1);
@@ -57,6 +65,19 @@ where
         }
         self.inner.metrics.retried();
         Ok(())
+    }
+
+    /// The endpoint that the session waits for was not there, and may be in a moment. It
+    /// is charged once, however long that takes.
+    #[cold]
+    fn knock_later(&mut self, error: ProxyError) -> Result<(), ProxyError> {
+        if self.waits_until.is_none() {
+            self.blame(error);
+        } else if let Some(lease) = self.attempt.lease.take() {
+            self.tried.push(lease.endpoint().id().clone());
+        }
+        self.attempt.restart();
+        self.choose(clock::now())
     }
 
     /// The endpoint of the attempt failed.

@@ -108,6 +108,57 @@ async fn a_kept_connection_that_was_closed_costs_no_client_a_request() {
 }
 
 #[tokio::test]
+async fn a_post_on_a_kept_connection_that_was_closed_is_charged_to_nobody() {
+    // The second request of a connection meets its close.
+    let seen = AtomicUsize::new(0);
+    let origin = Origin::start(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
+        0 => Reply::Keep(ok("ok")),
+        _ => Reply::Close(Vec::new()),
+    });
+    let pool = pool(&[origin.url()]);
+    let mut client = Client::connect(serve(pool.reverse_proxy()).await).await;
+    assert_eq!(client.ask(GET).await.status, 200);
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+    assert_eq!(client.ask(post).await.status, 502);
+    assert_eq!(origin.seen().len(), 2, "never sent twice");
+    let failures = || pool.status().endpoints[0].failures_total;
+    assert_eq!(failures(), 0);
+    // The control: over a new connection it is the endpoint's answer.
+    assert_eq!(client.ask(post).await.status, 502);
+    assert_eq!(failures(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_every_connection_is_sent_no_oftener_than_attempts_allow() {
+    // Eight connections at once, each broken by whatever comes after.
+    let all = std::sync::Barrier::new(8);
+    let origin = Origin::start(move |request| {
+        if request.starts_with(b"GET / ") {
+            all.wait();
+            return Reply::Keep(ok("ok"));
+        }
+        Reply::Close(Vec::new())
+    });
+    let gateway = serve(pool(&[origin.url()]).reverse_proxy()).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(Client::connect(gateway).await);
+        clients.last_mut().unwrap().send(GET).await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().await.unwrap().status, 200);
+    }
+    let poison = "GET /poison HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(clients[0].ask(poison).await.status, 502);
+    let sent = origin
+        .seen()
+        .iter()
+        .filter(|it| it.contains("/poison"))
+        .count();
+    assert_eq!(sent, 2, "on a kept connection, and on a new one");
+}
+
+#[tokio::test]
 async fn a_silent_endpoint_is_a_timeout_and_the_next_one_answers() {
     let silent = Origin::start(|_| Reply::Silence);
     let quick = Timeouts::default().response(Duration::from_millis(50));

@@ -201,6 +201,40 @@ async fn a_session_waits_for_its_endpoint_or_is_refused() {
 }
 
 #[tokio::test]
+async fn a_session_waits_for_an_endpoint_that_refuses_connections() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let once = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        let text = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(text.as_bytes()).unwrap();
+    });
+    let affinity = Affinity::cookie("lb", KEY).on_down(OnDown::Wait(PATIENCE));
+    let builder = Pool::builder("test").endpoints([format!("http://{address}")]);
+    let pool = builder.affinity(affinity).build().unwrap();
+    let gateway = serve(pool.reverse_proxy()).await;
+    let (_, head) = ask(gateway, "/", "").await;
+    once.join().unwrap();
+    let cookie = field(&head, "set-cookie").unwrap();
+    let fields = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    let failures = || pool.status().endpoints[0].failures_total;
+    let returning = async {
+        until("it was asked in vain", || failures() == 1).await;
+        // Longer than all attempts of a request take.
+        let pause = std::future::pending::<()>();
+        let pause = tokio::time::timeout(Duration::from_millis(1_100), pause);
+        pause.await.unwrap_err();
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        Origin::on(listener, |_| Reply::Keep(ok("back")))
+    };
+    let ((text, _), origin) = tokio::join!(ask(gateway, "/", &fields), returning);
+    assert_eq!((text.as_str(), origin.seen().len()), ("back", 1));
+    assert_eq!(failures(), 1, "charged once");
+}
+
+#[tokio::test]
 async fn load_reports_are_taken_in_and_never_reach_the_client() {
     let reporting = |text: &'static str| {
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{text}\r\n");

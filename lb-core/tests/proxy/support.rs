@@ -33,7 +33,14 @@ pub(crate) struct Origin {
 impl Origin {
     /// Answers each request with what `reply` makes of its bytes.
     pub(crate) fn start(reply: impl Fn(&[u8]) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), reply)
+    }
+
+    /// The same on this socket.
+    pub(crate) fn on(
+        listener: std::net::TcpListener,
+        reply: impl Fn(&[u8]) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (seen, reply) = (Arc::clone(&requests), Arc::new(reply));
