@@ -58,7 +58,8 @@ impl Hedge {
     }
 
     /// When it is later than this share of the answers of the last minute, to within a
-    /// tenth. Nothing is hedged before 20 answers are known.
+    /// tenth. Nothing is hedged before 20 answers are known, and never at what is no share,
+    /// see [`check`](Self::check).
     #[must_use]
     pub fn at_quantile(share: f64) -> Self {
         Self {
@@ -79,7 +80,8 @@ impl Hedge {
     pub fn delay(&self, now: Instant) -> Option<Duration> {
         let delay = match &self.delay {
             Delay::Fixed(delay) => Some(*delay),
-            Delay::Quantile(share, known) => lock(known).quantile(*share, now),
+            Delay::Quantile(share, known) if is_share(*share) => lock(known).quantile(*share, now),
+            Delay::Quantile(..) => None,
         };
         delay.map(|delay| delay.max(self.least))
     }
@@ -97,7 +99,7 @@ impl Hedge {
     /// [`ConfigError::Range`] if the quantile is no share.
     pub fn check(&self) -> Result<(), ConfigError> {
         match self.delay {
-            Delay::Quantile(share, _) if !(share > 0.0 && share < 1.0) => Err(ConfigError::Range {
+            Delay::Quantile(share, _) if !is_share(share) => Err(ConfigError::Range {
                 what: "hedge at_quantile",
                 must: "between 0 and 1",
             }),
@@ -117,7 +119,27 @@ impl fmt::Debug for Hedge {
     }
 }
 
+fn is_share(share: f64) -> bool {
+    share > 0.0 && share < 1.0
+}
+
 /// A panic while it was held leaves counts that are off by one at worst.
 fn lock(known: &Mutex<Latencies>) -> std::sync::MutexGuard<'_, Latencies> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_share_hedges_nothing() {
+        let now = crate::clock::now();
+        for share in [0.0, -0.5, 1.0, 95.0, f64::NAN] {
+            let hedge = Hedge::at_quantile(share);
+            (0..100).for_each(|_| hedge.learn(Duration::from_millis(20), now));
+            assert_eq!(hedge.delay(now), None, "{share}");
+            assert!(hedge.check().is_err(), "{share}");
+        }
+    }
 }

@@ -94,7 +94,8 @@ impl OutlierDetection {
     }
 
     /// The share of failed requests that is too much by itself, and how many
-    /// requests an interval must have seen. Default: 0.85 of at least 50.
+    /// requests an interval must have seen. Who fails none has no such share. Default:
+    /// 0.85 of at least 50.
     #[must_use]
     pub fn failure_share(mut self, share: f64, requests: u64) -> Self {
         self.failure_share = share;
@@ -178,7 +179,8 @@ impl OutlierDetection {
     ) -> Vec<(usize, Reason)> {
         let failures = |host: &SuccessRate| 1.0 - host.rate;
         let too_many = |host: &SuccessRate| {
-            host.requests >= self.failure_requests.max(1) && failures(host) >= self.failure_share
+            let enough = host.requests >= self.failure_requests.max(1);
+            enough && host.rate < 1.0 && failures(host) >= self.failure_share
         };
         let share = (0..fleet.len()).filter(|at| too_many(&fleet[*at]));
         let mut suspects: Vec<_> = share.map(|at| (at, Reason::FailureShare)).collect();

@@ -374,6 +374,16 @@ async fn settings_that_cannot_work_are_refused() {
     }
 }
 
+#[test]
+fn who_fails_nothing_has_no_share_that_is_too_large() {
+    let detection = OutlierDetection::default().failure_share(0.0, 10);
+    let rates = [1.0, 1.0, 0.99].map(|rate| SuccessRate {
+        rate,
+        requests: 100,
+    });
+    assert_eq!(detection.suspects(&rates, &[]), [(2, Reason::FailureShare)]);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
     /// Whatever happens, no more than the share is out, and one is left.

@@ -51,7 +51,8 @@ impl<S> SplitBuilder<S> {
 
     /// Keeps clients in the arm they were drawn into, by a token
     /// ([`Affinity::cookie`] or [`Affinity::signed_header`]) under a name of its
-    /// own. Default: every request is drawn anew.
+    /// own. What it says of endpoints that are down says nothing here: the weights do.
+    /// Default: every request is drawn anew.
     pub fn sticky(mut self, affinity: Affinity) -> Self {
         self.sticky = Some(affinity);
         self
