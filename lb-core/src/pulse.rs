@@ -42,7 +42,7 @@ impl Pulse {
     /// Called regularly; `true` if the process stood still since the last time.
     pub(crate) fn beat(&self, now: Instant) -> bool {
         let now = self.nanos(now);
-        // Relaxed: one writer, and each word stands for itself.
+        // Relaxed: each word stands for itself.
         let stood = now.saturating_sub(self.last.swap(now, Ordering::Relaxed)) > self.longest();
         if stood {
             self.resumed.store(now, Ordering::Relaxed);
