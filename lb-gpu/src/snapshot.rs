@@ -8,9 +8,9 @@
 //!
 //! Age is part of the truth. A snapshot is [`Freshness::Fresh`] for three
 //! sampling periods, then [`Freshness::Stale`] (last values kept, trust them
-//! less), and [`Freshness::Unknown`] after 15 s. Unknown has to mean *neutral*
-//! wherever load is compared: never idle, never full. [`GpuSnapshot::load`]
-//! therefore answers `None` then.
+//! less), and [`Freshness::Unknown`] after 15 s, or four periods if that is
+//! longer. Unknown has to mean *neutral* wherever load is compared: never idle,
+//! never full. [`GpuSnapshot::load`] therefore answers `None` then.
 //!
 //! ```
 //! use lb_gpu::snapshot::{Availability, GpuSnapshot};

@@ -171,9 +171,10 @@ impl Tracker {
     #[must_use]
     pub fn freshness(&self, now: Instant) -> Freshness {
         match self.base.age(now) {
-            Some(age) if age < self.config.stale_after => Freshness::Fresh,
-            Some(age) if age < self.config.unknown_after => Freshness::Stale,
-            _ => Freshness::Unknown,
+            Some(age) if age >= self.config.unknown_after => Freshness::Unknown,
+            Some(age) if age >= self.config.stale_after => Freshness::Stale,
+            Some(_) => Freshness::Fresh,
+            None => Freshness::Unknown,
         }
     }
 
@@ -182,6 +183,9 @@ impl Tracker {
     #[must_use]
     pub fn freshness_lasts(&self, now: Instant) -> Option<Duration> {
         let age = self.base.age(now)?;
+        if age >= self.config.unknown_after {
+            return None;
+        }
         [self.config.stale_after, self.config.unknown_after]
             .into_iter()
             .filter_map(|limit| limit.checked_sub(age).filter(|left| !left.is_zero()))

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use lb_gpu::fair::{Acquire, Demand, FairShare, Permit, Refused};
-use lb_gpu::reading::{DeviceReading, Memory, Reading};
+use lb_gpu::reading::{DeviceFault, DeviceReading, Memory, Reading};
 use lb_gpu::tracker::{Tracker, TrackerConfig};
 
 fn share(slots: u32) -> FairShare {
@@ -116,6 +116,26 @@ async fn permits_on_a_device_that_becomes_unfit_are_told_and_waiters_go_elsewher
     assert_eq!(permit.device().as_str(), "y");
 }
 
+#[tokio::test]
+async fn all_who_wait_for_a_revocation_hear_of_it() {
+    let share = share(1);
+    let permit = share.acquire("a", Demand::slots(1)).await.unwrap();
+    let permit = std::sync::Arc::new(permit);
+    let waiting = [(); 3].map(|()| {
+        let permit = std::sync::Arc::clone(&permit);
+        tokio::spawn(async move { permit.revoked().await })
+    });
+    tokio::task::yield_now().await;
+    // One who gives up leaves the others their places.
+    waiting[1].abort();
+    tokio::task::yield_now().await;
+    share.set_fit(&"gpu".into(), false);
+    let [first, _, last] = waiting;
+    let both = async { tokio::try_join!(first, last) };
+    let heard = tokio::time::timeout(std::time::Duration::from_secs(20), both).await;
+    assert!(heard.is_ok_and(|both| both.is_ok()));
+}
+
 #[test]
 fn what_the_sampler_sees_reaches_the_scheduler() {
     #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
@@ -152,4 +172,39 @@ fn what_the_sampler_sees_reaches_the_scheduler() {
     share.observe(&tracker.snapshot(now));
     assert!(small.is_revoked());
     assert_eq!(share.slots(), (1, 0));
+}
+
+#[test]
+fn memory_that_a_device_frees_by_breaking_is_given_to_nobody() {
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    let now = std::time::Instant::now();
+    let holding = |used_bytes, fault| {
+        let mut device = DeviceReading::new("GPU-1");
+        device.fault = fault;
+        device.metrics.memory = Some(Memory {
+            total_bytes: 100,
+            used_bytes,
+            reserved_bytes: 0,
+            free_bytes: 100 - used_bytes,
+        });
+        let reading = Reading {
+            devices: vec![device],
+            ..Reading::default()
+        };
+        let mut tracker = Tracker::new(TrackerConfig::default());
+        tracker.observe(reading, now);
+        tracker.snapshot(now)
+    };
+    let full = holding(100, None);
+    let share = FairShare::builder()
+        .devices_of(&full, 1)
+        .tenant("a", 1.0)
+        .build()
+        .unwrap();
+    share.observe(&full);
+    let mut waiting = share.acquire("a", Demand::slots(1).memory_bytes(20));
+    share.observe(&holding(0, Some(DeviceFault::ResetRequired)));
+    assert!(poll(&mut waiting).is_pending(), "the device is unfit");
+    share.observe(&holding(0, None));
+    assert!(poll(&mut waiting).is_ready());
 }

@@ -1,5 +1,6 @@
 //! Settings of the scheduler, checked once.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub enum InvalidConfig {
     /// Two devices have one name.
     #[error("device {0} is named twice")]
     Duplicate(DeviceId),
+    /// Two tenants have one name.
+    #[error("tenant {0:?} is named twice")]
+    DuplicateTenant(String),
 }
 
 /// Collects the settings of a [`FairShare`] or a [`Scheduler`].
@@ -184,7 +188,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`InvalidConfig`] without any slot, with a weight outside of [`WEIGHTS`],
-    /// with a limit of zero or a device named twice.
+    /// with a limit of zero, or a device or a tenant named twice.
     pub fn build(self) -> Result<FairShare, InvalidConfig> {
         self.build_scheduler().map(FairShare::new)
     }
@@ -211,6 +215,10 @@ impl Builder {
             if self.devices[..index].iter().any(|(other, ..)| other == id) {
                 return Err(InvalidConfig::Duplicate(id.clone()));
             }
+        }
+        let mut names = BTreeSet::new();
+        if let Some((twice, _)) = self.tenants.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(InvalidConfig::DuplicateTenant(twice.clone()));
         }
         let strangers = self
             .limits

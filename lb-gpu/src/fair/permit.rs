@@ -23,6 +23,15 @@ pub struct Permit {
 #[must_use = "futures do nothing unless polled"]
 pub struct Revoked<'a> {
     permit: &'a Permit,
+    place: Option<Place>,
+}
+
+/// Where the waker of one who waits for a revocation is kept.
+#[derive(Debug)]
+struct Place {
+    share: FairShare,
+    ticket: Ticket,
+    index: usize,
 }
 
 // === impl Permit ===
@@ -45,9 +54,13 @@ impl Permit {
             .is_some_and(|permit| permit.revoked)
     }
 
-    /// Resolves when the device becomes unfit: select on it beside the work.
+    /// Resolves when the device becomes unfit: select on it beside the work. Any
+    /// number of them may wait at once.
     pub fn revoked(&self) -> Revoked<'_> {
-        Revoked { permit: self }
+        Revoked {
+            permit: self,
+            place: None,
+        }
     }
 }
 
@@ -76,16 +89,32 @@ impl fmt::Debug for Permit {
 impl Future for Revoked<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Cloned before the lock and dropped after it, see `Acquire`.
         let mut waker = Some(cx.waker().clone());
-        let mut state = self.permit.share.lock();
-        match state.permits.get_mut(&self.permit.ticket) {
+        let Permit { share, ticket, .. } = self.permit;
+        let mut state = share.lock();
+        match state.permits.get_mut(ticket) {
             Some(permit) if !permit.revoked => {
-                std::mem::swap(&mut permit.waker, &mut waker);
+                let place = self.place.get_or_insert_with(|| Place {
+                    share: share.clone(),
+                    ticket: *ticket,
+                    index: permit.place(),
+                });
+                std::mem::swap(&mut permit.wakers[place.index], &mut waker);
                 Poll::Pending
             }
             _ => Poll::Ready(()),
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.share.lock();
+        let permit = state.permits.get_mut(&self.ticket);
+        let waker = permit.and_then(|permit| permit.wakers.get_mut(self.index)?.take());
+        drop(state);
+        drop(waker);
     }
 }

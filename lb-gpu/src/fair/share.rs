@@ -39,7 +39,19 @@ pub(super) enum Waiter {
 #[derive(Default)]
 pub(super) struct PermitState {
     pub(super) revoked: bool,
-    pub(super) waker: Option<Waker>,
+    /// Who waits for the revocation; places of those who gave up are used again.
+    pub(super) wakers: Vec<Option<Waker>>,
+}
+
+impl PermitState {
+    /// A place for one more who waits.
+    pub(super) fn place(&mut self) -> usize {
+        let free = self.wakers.iter().position(Option::is_none);
+        free.unwrap_or_else(|| {
+            self.wakers.push(None);
+            self.wakers.len() - 1
+        })
+    }
 }
 
 // === impl FairShare ===
@@ -90,28 +102,25 @@ impl FairShare {
     /// their permits are told, and memory that is really in use is not given
     /// away. Devices are matched by UUID; call it for every new snapshot.
     pub fn observe(&self, snapshot: &GpuSnapshot) {
-        for device in &snapshot.devices {
-            let fit = device.present && device.health.verdict < Verdict::Unfit;
-            if let Some(memory) = device.reading.metrics.memory {
-                self.change(clock::now(), |state| {
-                    state
-                        .scheduler
-                        .observe_memory(device.id(), memory.used_bytes);
-                });
+        // One change: nobody is given a device that the rest of the snapshot takes away.
+        let wakers = self.change(clock::now(), |state| {
+            let mut wakers = Vec::new();
+            for device in &snapshot.devices {
+                let fit = device.present && device.health.verdict < Verdict::Unfit;
+                if let Some(memory) = device.reading.metrics.memory {
+                    let used = memory.used_bytes;
+                    state.scheduler.observe_memory(device.id(), used);
+                }
+                wakers.extend(state.set_fit(device.id(), fit));
             }
-            self.set_fit(device.id(), fit);
-        }
+            wakers
+        });
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Says whether a device may be given work; if not, its permits are told.
     pub fn set_fit(&self, device: &DeviceId, fit: bool) {
-        let wakers: Vec<_> = self.change(clock::now(), |state| {
-            let revoked = state.scheduler.set_fit(device, fit);
-            revoked
-                .iter()
-                .filter_map(|ticket| state.revoke(*ticket))
-                .collect()
-        });
+        let wakers = self.change(clock::now(), |state| state.set_fit(device, fit));
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -213,10 +222,19 @@ impl State {
         }
     }
 
-    fn revoke(&mut self, ticket: Ticket) -> Option<Waker> {
-        let permit = self.permits.get_mut(&ticket)?;
+    /// Those who wait for the end of a permit that this revokes.
+    fn set_fit(&mut self, device: &DeviceId, fit: bool) -> Vec<Waker> {
+        let revoked = self.scheduler.set_fit(device, fit);
+        let wakers = revoked.iter().flat_map(|ticket| self.revoke(*ticket));
+        wakers.flatten().collect()
+    }
+
+    fn revoke(&mut self, ticket: Ticket) -> Vec<Option<Waker>> {
+        let Some(permit) = self.permits.get_mut(&ticket) else {
+            return Vec::new();
+        };
         permit.revoked = true;
-        permit.waker.take()
+        std::mem::take(&mut permit.wakers)
     }
 
     pub(super) fn release(&mut self, ticket: Ticket, now: Instant) -> Option<PermitState> {

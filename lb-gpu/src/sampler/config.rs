@@ -39,6 +39,7 @@ pub struct SamplerBuilder {
     period: Duration,
     backoff: Backoff,
     tracker: TrackerConfig,
+    unknown_after: Option<Duration>,
 }
 
 // === impl SamplerConfig ===
@@ -53,6 +54,7 @@ impl SamplerConfig {
                 max: Duration::from_secs(60),
             },
             tracker: TrackerConfig::default(),
+            unknown_after: None,
         }
     }
 }
@@ -63,6 +65,7 @@ impl Default for SamplerConfig {
             period,
             backoff,
             tracker,
+            ..
         } = Self::builder();
         Self {
             period,
@@ -102,9 +105,10 @@ impl SamplerBuilder {
         self
     }
 
-    /// Age at which numbers mean nothing any more. Default: 15 s.
+    /// Age at which numbers mean nothing any more, be they as new as can be expected or not.
+    /// Default: 15 s, or four periods if that is longer.
     pub fn unknown_after(mut self, age: Duration) -> Self {
-        self.tracker.unknown_after = age;
+        self.unknown_after = Some(age);
         self
     }
 
@@ -125,7 +129,10 @@ impl SamplerBuilder {
     /// # Errors
     ///
     /// [`ConfigError`] if a duration is zero or the period is under 100 ms.
-    pub fn build(self) -> Result<SamplerConfig, ConfigError> {
+    pub fn build(mut self) -> Result<SamplerConfig, ConfigError> {
+        let rarely = self.period.saturating_mul(4);
+        let unless_said = self.tracker.unknown_after.max(rarely);
+        self.tracker.unknown_after = self.unknown_after.unwrap_or(unless_said);
         if self.period < Duration::from_millis(100) {
             return Err(ConfigError::PeriodTooShort {
                 period: self.period,
@@ -146,6 +153,7 @@ impl SamplerBuilder {
             period,
             backoff,
             mut tracker,
+            ..
         } = self;
         // What is fresh is no silence: otherwise nothing would ever recover.
         let gap = &mut tracker.health.longest_gap;
@@ -164,7 +172,29 @@ mod tests {
     use crate::clock;
     use crate::health::Verdict;
     use crate::reading::{DeviceFault, DeviceReading, Reading};
+    use crate::snapshot::Freshness;
     use crate::tracker::Tracker;
+
+    #[test]
+    fn numbers_are_unknown_from_the_age_that_was_asked_for_or_after_four_periods() {
+        let start = clock::now();
+        let minute = Duration::from_secs(60);
+        let freshness = |builder: SamplerBuilder, seconds| {
+            let config = builder.period(minute).build().expect("valid");
+            let mut tracker = Tracker::new(config.tracker);
+            tracker.observe(Reading::default(), start);
+            let later = start + Duration::from_secs(seconds);
+            (tracker.freshness(later), tracker.freshness_lasts(later))
+        };
+        let seconds = |count| Some(Duration::from_secs(count));
+        let unsaid = |age| freshness(SamplerConfig::builder(), age);
+        assert_eq!(unsaid(100), (Freshness::Fresh, seconds(80)));
+        assert_eq!(unsaid(200), (Freshness::Stale, seconds(40)));
+        assert_eq!(unsaid(240), (Freshness::Unknown, None));
+        let said = |age| freshness(SamplerConfig::builder().unknown_after(2 * minute), age);
+        assert_eq!(said(100), (Freshness::Fresh, seconds(20)));
+        assert_eq!(said(120), (Freshness::Unknown, None));
+    }
 
     #[test]
     fn a_device_recovers_however_rarely_it_is_looked_at() {

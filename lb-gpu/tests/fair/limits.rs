@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_gpu::fair::{Demand, FairShare, Refused, WEIGHTS};
+use lb_gpu::fair::{Demand, FairShare, InvalidConfig, Refused, WEIGHTS};
 
 use super::{GIB, grants, one_second, secs, start, two_tenants};
 
@@ -168,4 +168,18 @@ fn the_lightest_tenant_there_can_be_leaves_the_others_their_fair_turns() {
     }
     let left = ["a", "b"].map(|tenant| scheduler.explain(tenant, now).unwrap().waiting);
     assert!(left[0].abs_diff(left[1]) <= 1, "{left:?}");
+}
+
+#[test]
+fn a_tenant_that_is_named_twice_is_refused() {
+    let twice = FairShare::builder()
+        .slots(1)
+        .tenant("a", 1.0)
+        .tenant("b", 1.0)
+        .tenant("a", 2.0)
+        .build_scheduler();
+    assert_eq!(
+        twice.unwrap_err(),
+        InvalidConfig::DuplicateTenant("a".to_owned())
+    );
 }
