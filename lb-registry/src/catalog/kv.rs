@@ -160,7 +160,8 @@ impl Catalog {
         if old.is_none() && self.keys.len() >= limits.keys {
             return full("keys", limits.keys);
         }
-        let before = old.map_or(0, |entry| entry.value.len());
+        // A key that is there counts already.
+        let before = old.map_or(0, |entry| key.len() + entry.value.len());
         if self.key_bytes - before + bytes + key.len() > limits.kv_bytes {
             return full("bytes of keys and values", limits.kv_bytes);
         }

@@ -352,3 +352,17 @@ fn a_key_that_is_not_there_is_gone_whatever_index_is_asked_for() {
     assert!(!catalog.delete_key("k", Some(0)));
     assert!(catalog.delete_key("k", Some(index)));
 }
+
+#[test]
+fn a_key_that_is_there_takes_its_room_once() {
+    let now = crate::clock::now();
+    let mut catalog = Catalog::new(Limits {
+        kv_bytes: 10,
+        ..Limits::default()
+    });
+    let mut write = |value: &[u8]| catalog.put_key("lock", value.to_vec(), 0, KvWrite::Always, now);
+    assert_eq!(write(b"123456"), Ok(true));
+    assert_eq!(write(b"654321"), Ok(true), "as large as before");
+    assert_eq!(write(b"1"), Ok(true), "smaller");
+    assert!(matches!(write(b"1234567"), Err(CatalogError::Full { .. })));
+}
