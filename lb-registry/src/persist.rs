@@ -38,11 +38,14 @@ fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
-/// Writes the store's state with every change, at most once a second. Never ends.
+/// Writes the store's state, and again with every change, at most once a second; what cannot be written is tried again.
+/// Never ends.
 #[cfg(feature = "server")]
 pub(crate) async fn keep(store: &crate::InProcess, file: &Path) -> io::Result<()> {
     const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
     let mut changed = store.changed();
+    // What was there before has to be written, too.
+    changed.mark_changed();
     // The sender lives in the store.
     while changed.changed().await.is_ok() {
         let saved = store.read(crate::catalog::Catalog::save);
@@ -53,6 +56,7 @@ pub(crate) async fn keep(store: &crate::InProcess, file: &Path) -> io::Result<()
                 error = &error as &dyn std::error::Error,
                 "the state was not written"
             );
+            changed.mark_changed();
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -75,5 +79,34 @@ mod tests {
             read::<Vec<i32>>(&file).unwrap_err().kind(),
             io::ErrorKind::InvalidData
         );
+    }
+
+    #[cfg(feature = "server")]
+    #[tokio::test(start_paused = true)]
+    async fn what_was_there_before_or_could_not_be_written_is_written_later() {
+        use std::time::Duration;
+
+        use crate::catalog::{Catalog, KvWrite, Limits};
+
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let file = missing.join("state");
+        let store = crate::InProcess::default();
+        let put = |catalog: &mut Catalog, now| {
+            catalog.put_key("k", b"v".to_vec(), 0, KvWrite::Always, now)
+        };
+        store.change(put).unwrap();
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(!file.exists(), "there is no such folder");
+            std::fs::create_dir(&missing).unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        };
+        tokio::select! {
+            _never = keep(&store, &file) => {}
+            () = later => {}
+        }
+        let restored = crate::InProcess::restore(&file, Limits::default()).unwrap();
+        assert!(restored.read(|catalog| catalog.key("k").is_some()));
     }
 }
