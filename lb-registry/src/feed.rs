@@ -124,6 +124,21 @@ impl Feed {
         self.save().await;
     }
 
+    /// Pauses, and meanwhile lets end what has to end.
+    #[cfg(any(feature = "consul", feature = "kubernetes"))]
+    pub(crate) async fn rest(&mut self, pause: Duration) {
+        let until = clock::now() + pause;
+        while clock::now() < until {
+            let next = self.deadline().map_or(until, |at| at.min(until));
+            sleep_until(Some(next)).await;
+            // A confirmation waits for the pause to end; everything else can happen now.
+            if self.wants_confirmation() {
+                return sleep_until(Some(until)).await;
+            }
+            self.tick().await;
+        }
+    }
+
     /// When to call [`tick`](Self::tick), if nothing comes before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let write = self

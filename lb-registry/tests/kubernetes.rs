@@ -233,6 +233,25 @@ async fn the_last_pod_that_goes_is_believed_after_the_grace() {
     until(&mut watch, |set| set.instances.is_empty()).await;
 }
 
+#[tokio::test]
+async fn a_set_that_has_been_kept_for_long_enough_goes_though_the_server_asked_for_a_long_pause() {
+    let (api, kubernetes) = serve().await;
+    api.lock().expect("nobody panicked").slices = vec![slice("s1", 5, &[("web-0", ready())])];
+    let quick = Settings {
+        stale_max: Duration::from_millis(300),
+        ..Settings::default()
+    };
+    let mut watch = kubernetes.fail_static(quick).watch("web");
+    until(&mut watch, |set| ids(set) == ["web-0"]).await;
+    {
+        let mut api = api.lock().expect("nobody panicked");
+        let busy = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "60")]);
+        api.refusals.push_back(busy.into_response());
+        api.lines = None;
+    }
+    until(&mut watch, |set| set.instances.is_empty()).await;
+}
+
 fn now() -> std::time::Instant {
     #[expect(
         clippy::disallowed_methods,

@@ -73,7 +73,7 @@ impl Follower {
                     Backoff::default().delay(failures, fastrand::u64(..))
                 }
             };
-            self.pause(pause).await;
+            self.feed.rest(pause).await;
         }
     }
 
@@ -84,12 +84,12 @@ impl Follower {
                 let pause = cursor.answered(list.index, clock::now());
                 let answer = self.judge(list).await;
                 self.feed.answer(answer).await;
-                self.pause(pause).await;
+                self.feed.rest(pause).await;
             }
             Err(error) => {
                 self.failed(&error).await;
-                self.pause(Backoff::default().delay(2, fastrand::u64(..)))
-                    .await;
+                let pause = Backoff::default().delay(2, fastrand::u64(..));
+                self.feed.rest(pause).await;
             }
         }
     }
@@ -105,24 +105,6 @@ impl Follower {
             _ => Answer::Failed,
         };
         self.feed.answer(answer).await;
-    }
-
-    /// Pauses, and meanwhile lets end what has to end.
-    async fn pause(&mut self, pause: std::time::Duration) {
-        let until = clock::now() + pause;
-        while clock::now() < until {
-            let next = self
-                .feed
-                .deadline()
-                .map_or(until, |deadline| deadline.min(until));
-            sleep_until(Some(next)).await;
-            // A confirmation waits for the pause to end; everything else can happen now.
-            if self.feed.wants_confirmation() {
-                sleep_until(Some(until)).await;
-                return;
-            }
-            self.feed.tick().await;
-        }
     }
 
     /// A list that is empty because the token may not see it is a denial: a Consul with ACLs answers 200 and `[]`.

@@ -264,7 +264,7 @@ impl Follower {
             } => (*asked).min(MOST_RETRY_AFTER).max(backoff),
             _ => backoff,
         };
-        tokio::time::sleep(pause).await;
+        self.feed.rest(pause).await;
     }
 
     async fn get(&self, query: &str) -> Result<Response<Incoming>, Trouble> {
