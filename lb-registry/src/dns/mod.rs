@@ -10,7 +10,8 @@
 //! longer: after 1 to 30 seconds. Addresses come from the system's resolver, hosts file included, every 5 seconds,
 //! because that does not tell how long its answer is good for; with [`server`](Dns::server) they are asked for there.
 //!
-//! A name that is gone counts as an empty answer, a server that does not answer as a failure. What follows is what
+//! A name that is gone counts as an empty answer, a server that does not answer as a failure; the system's resolver does
+//! not tell one from the other, so with it both are failures. What follows is what
 //! [`fail_static`](mod@crate::fail_static) says.
 //!
 //! # What it does not do
