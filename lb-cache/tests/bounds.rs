@@ -51,6 +51,22 @@ async fn a_bound_by_weight_holds_after_a_burst() {
 }
 
 #[tokio::test]
+async fn a_value_that_was_replaced_by_a_lighter_one_and_removed_leaves_no_weight_behind() {
+    let cache = TieredCache::<u64, u32>::builder("test")
+        .local(Local::weight(1_000))
+        .weigher(|_, value| *value)
+        .build()
+        .expect("a valid policy");
+    for _ in 0..100 {
+        cache.insert(0, 50u32).await.unwrap();
+        assert_eq!(cache.stats().local.weight, 50);
+        cache.insert(0, 40u32).await.unwrap();
+        cache.invalidate(&0).await.unwrap();
+        assert_eq!(cache.stats().local.weight, 0);
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_random_keys_stays_bounded() {
     let cache = TieredCache::<u64, u64>::builder("test")
         .local(Local::lru(100))
