@@ -59,6 +59,15 @@ impl UnixMillis {
         Self(self.0.saturating_add(millis(duration)))
     }
 
+    /// This moment less a duration, of which a part of a millisecond counts as a whole one.
+    pub(crate) fn before(self, duration: Duration) -> Self {
+        let whole = duration.as_nanos().div_ceil(1_000_000);
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(whole).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// How long from `self` until `later`; zero if it is already over.
     #[must_use]
     pub fn until(self, later: Self) -> Duration {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lb_cache::tier::{Chaos, ChaosTier, MemoryTier};
+use bytes::Bytes;
+use lb_cache::source::BoxFuture;
+use lb_cache::tier::{Answer, Chaos, ChaosTier, MemoryTier, Tier, TierError, When};
 use lb_cache::{BoxError, Builder, CacheError, Level, Loaded, Local, Policy, TieredCache};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -202,6 +204,87 @@ async fn a_load_of_another_instance_that_ends_after_a_clear_is_not_believed() {
     assert_eq!(*newer, [2]);
 }
 
+/// A tier whose answers take time, and that takes time to clear itself.
+struct Slow {
+    tier: Memory,
+    to_answer: Duration,
+    to_clear: Duration,
+}
+
+impl Tier for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn get(&self, key: Bytes) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let answer = self.tier.get(key).await;
+            tokio::time::sleep(self.to_answer).await;
+            answer
+        })
+    }
+
+    fn put(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        ttl: Option<Duration>,
+        when: When,
+    ) -> BoxFuture<'_, Result<bool, TierError>> {
+        self.tier.put(key, value, ttl, when)
+    }
+
+    fn clear(&self, prefix: Bytes) -> BoxFuture<'_, Result<(), TierError>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.to_clear).await;
+            self.tier.clear(prefix).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_was_on_its_way_up_when_a_clear_came_is_not_believed() {
+    let (redis, database) = (tier(), tier());
+    let above = || {
+        let deadline = builder().tier_deadline(10 * SECOND);
+        deadline.shared(redis.clone(), 100 * SECOND)
+    };
+    let slow = Slow {
+        tier: database.clone(),
+        to_answer: 2 * SECOND,
+        to_clear: Duration::ZERO,
+    };
+    let other = above().database(slow).build().unwrap();
+    let cache = above().database(database.clone()).build().unwrap();
+    let below = builder().database(database).build().unwrap();
+    below.insert(k(), vec![1]).await.unwrap();
+    let reading = tokio::spawn(other.get(&k()));
+    tokio::time::sleep(SECOND).await;
+    cache.clear().await.unwrap();
+    let read = reading.await.unwrap().unwrap();
+    assert!(read.is_some(), "it began before");
+    settle(&other).await;
+    assert_eq!(cache.get(&k()).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_takes_long_to_clear_is_cleared_in_the_end() {
+    let redis = tier();
+    let slow = Slow {
+        tier: redis.clone(),
+        to_answer: Duration::ZERO,
+        to_clear: 45 * SECOND,
+    };
+    let cache = builder().shared(slow, 100 * SECOND).build().unwrap();
+    cache.insert("old".to_owned(), vec![1]).await.unwrap();
+    cache.clear().await.unwrap();
+    tokio::time::sleep(180 * SECOND).await;
+    cache.insert(k(), vec![2]).await.unwrap();
+    let [other, _] = two(&redis);
+    assert!(other.get(&k()).await.unwrap().is_some(), "it takes writes");
+    assert_eq!(other.get(&"old".to_owned()).await.unwrap(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_repair_does_not_undo_a_newer_write() {
     let redis = tier();
@@ -247,6 +330,38 @@ async fn a_clear_that_is_made_good_later_does_not_take_newer_inserts_along() {
     let other = build();
     assert!(other.get(&k()).await.unwrap().is_some(), "acknowledged");
     assert_eq!(other.get(&"old".to_owned()).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_overtakes_inserts_of_its_own_key_and_no_others() {
+    let cache = builder()
+        .local(Local::ttl(1_000, 100 * SECOND))
+        .shared(MemoryTier::new(1_000), 100 * SECOND)
+        .build()
+        .unwrap();
+    // So many that some share whatever is shared by several keys.
+    let named = |name: &'static str| (0..100).map(move |number| format!("{name}{number}"));
+    for key in named("kept") {
+        cache.insert(key, vec![1]).await.unwrap();
+    }
+    let mut writes = tokio::task::JoinSet::new();
+    for key in named("gone").chain(named("kept").take(1)) {
+        let cache = cache.clone();
+        writes.spawn(async move { cache.invalidate(&key).await });
+    }
+    for key in named("kept") {
+        let cache = cache.clone();
+        writes.spawn(async move { cache.insert(key, vec![2]).await });
+    }
+    while let Some(written) = writes.join_next().await {
+        written.expect("no panic").expect("the tier is well");
+    }
+    assert_eq!(cache.get(&"kept0".to_owned()).await.unwrap(), None);
+    for key in named("kept").skip(1) {
+        let kept = cache.get(&key).await.unwrap();
+        assert_eq!(kept.as_deref(), Some(&vec![2]), "{key}");
+    }
+    assert_eq!(cache.stats().loads.outdated, 1);
 }
 
 #[tokio::test]

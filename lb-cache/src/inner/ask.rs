@@ -244,8 +244,10 @@ where
         level.left_behind(self.domain, behind.len());
         answers.extend(behind.iter().map(|_| Err(TierError::TimedOut)));
         batch.extend(behind);
+        let wall = below.stamp.wall();
         let at = Glance {
-            wall: below.stamp.wall(),
+            wall,
+            asked: wall.before(took),
             distrusted_until: level.distrusted_until(),
         };
         let inner = &self.inner;

@@ -1,8 +1,8 @@
 //! The tiers below, as the read and write paths see them: typed values instead of bytes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,25 +42,59 @@ pub(crate) struct Below<K, V> {
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     pub(crate) turn: Mutex<()>,
-    /// Counts burials: an insert that waited through one comes too late.
-    burials: AtomicU64,
+    /// Inserts that wait for their turn, or have it.
+    inserts: std::sync::Mutex<Vec<Weak<Insert>>>,
+}
+
+/// An insert on its way. One that waited through a burial of its key comes too late.
+#[derive(Debug)]
+pub(crate) struct Insert {
+    /// Of its key, by which the board knows it.
+    pub(crate) hash: u64,
+    overtaken: AtomicBool,
+}
+
+impl Insert {
+    pub(crate) fn is_overtaken(&self) -> bool {
+        // Relaxed: read under `Turns::turn`, which orders it.
+        self.overtaken.load(Ordering::Relaxed)
+    }
 }
 
 impl Turns {
-    pub(crate) fn burials(&self) -> u64 {
-        // Relaxed: read again under `turn`, which orders it.
-        self.burials.load(Ordering::Relaxed)
+    /// From now on a burial of its key overtakes this insert, until it is dropped.
+    pub(crate) fn announce(&self, hash: u64) -> Arc<Insert> {
+        let insert = Arc::new(Insert {
+            hash,
+            overtaken: AtomicBool::new(false),
+        });
+        let mut inserts = self.inserts();
+        inserts.retain(|known| known.strong_count() > 0);
+        inserts.push(Arc::downgrade(&insert));
+        insert
     }
 
-    pub(crate) fn count_burial(&self) {
-        // Relaxed: see `burials`.
-        self.burials.fetch_add(1, Ordering::Relaxed);
+    /// A burial overtakes the inserts of the key with this hash, or of all keys.
+    pub(crate) fn overtake(&self, hash: Option<u64>) {
+        for insert in self.inserts().iter().filter_map(Weak::upgrade) {
+            if hash.is_none_or(|hash| hash == insert.hash) {
+                // Relaxed: see `Insert::is_overtaken`.
+                insert.overtaken.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A panic while the lock was held leaves the list whole.
+    fn inserts(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Insert>>> {
+        self.inserts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is read once for all answers of a batch.
 pub(crate) struct Glance {
     pub(crate) wall: UnixMillis,
+    /// When the question left.
+    pub(crate) asked: UnixMillis,
     pub(crate) distrusted_until: Option<UnixMillis>,
 }
 
@@ -134,6 +168,7 @@ impl<K, V: 'static> Below<K, V> {
             etag: envelope.etag.map(Arc::from),
             remaining,
             ageing,
+            asked: at.asked,
             generation: Generation::of(stored),
         }))
     }
@@ -258,7 +293,7 @@ impl<K, V: 'static> Below<K, V> {
     pub(crate) async fn all_turns(&self) -> Vec<MutexGuard<'_, ()>> {
         let mut turns = Vec::with_capacity(self.writers.len());
         for writers in &self.writers {
-            writers.count_burial();
+            writers.overtake(None);
             turns.push(writers.turn.lock().await);
         }
         turns

@@ -88,7 +88,7 @@ where
             value: held.value,
             etag: held.etag,
             cap: held.remaining,
-            began: now,
+            began: held.asked,
             made: now,
         };
         let keep = self.keeper(&write);

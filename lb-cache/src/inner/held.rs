@@ -27,6 +27,8 @@ pub(crate) struct Held<V> {
     pub(crate) remaining: Option<Duration>,
     /// Past the share of its life at which somebody should renew it.
     pub(crate) ageing: bool,
+    /// When its tier was asked for it.
+    pub(crate) asked: UnixMillis,
     pub(crate) generation: Generation,
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Inner;
+use super::below::Insert;
 use super::held::Write;
 use crate::error::CacheError;
 use crate::freshness::{Life, Terms};
@@ -26,13 +27,14 @@ where
             return self.invalidate(key).await;
         }
         self.counters.inserts.add(1);
-        if self.below.is_none() {
+        let Some(below) = &self.below else {
             self.insert_local(key, self.new_entry(value));
             return Ok(());
-        }
-        let began = self.burials(&key);
+        };
+        let hash = self.board.hash(&key);
+        let insert = below.turns(hash).announce(hash);
         let inner = Arc::clone(self);
-        to_the_end(async move { inner.insert_everywhere(key, value, began).await }).await
+        to_the_end(async move { inner.insert_everywhere(key, value, &insert).await }).await
     }
 
     /// Runs to its end even if the caller is dropped.
@@ -76,19 +78,17 @@ where
         .await
     }
 
-    /// How often a key like this one was invalidated.
-    fn burials(&self, key: &K) -> u64 {
-        self.below
-            .as_ref()
-            .map_or(0, |below| below.turns(self.board.hash(key)).burials())
-    }
-
-    async fn insert_everywhere(&self, key: K, value: Arc<V>, began: u64) -> Result<(), CacheError> {
+    async fn insert_everywhere(
+        &self,
+        key: K,
+        value: Arc<V>,
+        insert: &Insert,
+    ) -> Result<(), CacheError> {
         let Some(below) = &self.below else {
             return Ok(());
         };
-        let _turn = below.turns(self.board.hash(&key)).turn.lock().await;
-        if self.burials(&key) != began {
+        let _turn = below.turns(insert.hash).turn.lock().await;
+        if insert.is_overtaken() {
             // An invalidation overtook this insert, so the value may be the old one.
             self.counters.outdated.add(1);
             return Ok(());
@@ -128,8 +128,9 @@ where
         let Some(below) = &self.below else {
             return Ok(());
         };
-        let turns = below.turns(self.board.hash(key));
-        turns.count_burial();
+        let hash = self.board.hash(key);
+        let turns = below.turns(hash);
+        turns.overtake(Some(hash));
         let _turn = turns.turn.lock().await;
         let mut outcome = Ok(());
         if let Some(wire) = below.key(key) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Level;
+use super::{CLEAR_DEADLINE, Level};
+use crate::clock;
 use crate::freshness::UnixMillis;
 use crate::tier::When;
 
@@ -14,6 +15,8 @@ use crate::tier::When;
 const MOST_KEYS: usize = 10_000;
 /// So many keys are repaired between two pauses.
 const BATCH: usize = 128;
+/// A clearing that is done again may take this long in the end: some hundred million keys of a Redis.
+const LONGEST_CLEARING: Duration = Duration::from_secs(120);
 /// How long the repair waits before each batch.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -23,8 +26,15 @@ pub(super) struct Distrust {
     /// Everything written up to then is distrusted.
     pub(super) before: Option<UnixMillis>,
     /// A clearing that has to be done again.
-    clear: Option<Bytes>,
+    clear: Option<Again>,
     repairing: bool,
+}
+
+/// A clearing, and how long it may take.
+#[derive(Clone, Debug)]
+struct Again {
+    prefix: Bytes,
+    within: Duration,
 }
 
 impl Distrust {
@@ -46,7 +56,10 @@ impl Distrust {
     }
 
     pub(super) fn clear_later(&mut self, prefix: Bytes) {
-        self.clear = Some(prefix);
+        self.clear.get_or_insert(Again {
+            prefix,
+            within: CLEAR_DEADLINE,
+        });
     }
 
     /// A clearing failed, and has to be done again.
@@ -70,23 +83,35 @@ impl Level {
         }
     }
 
-    /// Repairs one batch; `true` when nothing is left.
-    async fn repair_some(self: &Arc<Self>) -> bool {
-        let clear = self.locked().clear.clone();
-        if let Some(prefix) = clear
-            && self
-                .call(&prefix, super::CLEAR_DEADLINE, |tier| {
-                    tier.clear(prefix.clone())
-                })
-                .await
-                .is_ok()
-        {
+    /// A tier that is walked through from the beginning each time would never get to its end in
+    /// the same time, so one that runs out of it gets twice as much.
+    async fn clear_again(self: &Arc<Self>, Again { prefix, within }: Again) {
+        let begin = clock::now();
+        let cleared = self
+            .call(&prefix, within, |tier| tier.clear(prefix.clone()))
+            .await;
+        let (now, took) = (
+            self.stamp.wall(),
+            clock::now().saturating_duration_since(begin),
+        );
+        let mut distrust = self.locked();
+        if cleared.is_ok() {
             // What began meanwhile may find the tier as empty as it was then, although
             // somebody else's tombstone has gone with the rest.
-            let now = self.stamp.wall();
-            let mut distrust = self.locked();
             distrust.distrust_until(now);
             distrust.clear = None;
+        } else if took >= within
+            && let Some(again) = &mut distrust.clear
+        {
+            again.within = within.saturating_mul(2).min(LONGEST_CLEARING);
+        }
+    }
+
+    /// Repairs one batch; `true` when nothing is left.
+    async fn repair_some(self: &Arc<Self>) -> bool {
+        let again = self.locked().clear.clone();
+        if let Some(again) = again {
+            self.clear_again(again).await;
         }
         let keys: Vec<Bytes> = self.locked().keys.iter().take(BATCH).cloned().collect();
         for key in keys {
