@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use self::attempt::Ended;
 use crate::client::Client;
+use crate::clock;
 use crate::ledger::{
     Event, JobId, JobSpec, JobView, Ledger, LedgerError, Outcome, Status, Submitted,
 };
@@ -246,10 +247,9 @@ impl Worker {
         avoid: &mut Vec<Arc<str>>,
         token: &CancellationToken,
     ) -> Ended {
-        let search = self.settle(view, avoid, token);
-        match tokio::time::timeout(PLACE_DEADLINE, search).await {
-            Ok(Ok(None)) => Ended::Stopped,
-            Ok(Ok(Some(settled))) => {
+        match self.settle(view, avoid, token).await {
+            Ok(None) => Ended::Stopped,
+            Ok(Some(settled)) => {
                 let instance = Arc::clone(settled.instance());
                 let (ended, remote) = settled.follow(self.ledger.as_ref(), view, token).await;
                 if matches!(ended, Ended::With(Event::Lost { .. })) {
@@ -258,26 +258,25 @@ impl Worker {
                 *avoid = vec![instance];
                 ended
             }
-            Ok(Err(error)) => Ended::With(Event::Failed { error }),
-            Err(_) => {
-                let error = format!("no instance took it within {} s", PLACE_DEADLINE.as_secs());
-                Ended::With(Event::Failed {
-                    error: error.into(),
-                })
-            }
+            Err(error) => Ended::With(Event::Failed { error }),
         }
     }
 
     /// Asks instances until one takes the job, or nobody wants it any more; an error is
-    /// the job's own fault. A question under way is not cut short: an instance that takes
-    /// the job has to hear that it is not wanted.
+    /// the job's own fault, or that nobody took it in time. A question under way is not cut
+    /// short: an instance that takes the job has to hear that it is not wanted.
     async fn settle(
         &self,
         view: &JobView,
         avoid: &mut Vec<Arc<str>>,
         token: &CancellationToken,
     ) -> Result<Option<attempt::Settled>, Arc<str>> {
+        let deadline = clock::now() + PLACE_DEADLINE;
         while !token.is_cancelled() {
+            if clock::now() >= deadline {
+                let seconds = PLACE_DEADLINE.as_secs();
+                return Err(format!("no instance took it within {seconds} s").into());
+            }
             let Some(place) = (self.places)(avoid) else {
                 avoid.clear();
                 let pause = tokio::time::sleep(PLACE_RETRY);

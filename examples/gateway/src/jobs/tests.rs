@@ -385,3 +385,38 @@ async fn a_job_that_is_cancelled_while_an_instance_takes_it_is_cancelled_there_t
         .unwrap();
     assert_eq!(fake.cancelled.load(Ordering::Relaxed), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_asked_last_of_all_is_told_to_drop_the_job_too() {
+    let mut fake = Fake::new(&[]);
+    fake.answers = tokio::sync::Semaphore::new(0);
+    let (fake, uri) = fake.start().await;
+    let begun = clock::now();
+    let places: Places = Arc::new(move |avoid| {
+        // Just before nobody looks for a place any more.
+        let late = clock::now() >= begun + PLACE_DEADLINE - Duration::from_secs(1);
+        (late && avoid.is_empty()).then(|| {
+            // What passes between two sockets takes no time of the paused clock.
+            tokio::time::resume();
+            Place {
+                instance: "last".into(),
+                uri: uri.clone(),
+                held: Box::new(()),
+            }
+        })
+    });
+    let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
+    let jobs = Jobs::new(ledger, places, Arc::new(|_, _| Box::pin(async {})));
+    let id: JobId = "job".parse().unwrap();
+    let submitted = jobs.submit(id.clone(), "{}".into(), Tenant::default());
+    submitted.await.unwrap();
+    fake.taken.acquire().await.unwrap().forget();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    settled(&jobs).await;
+    let view = jobs.ledger().view(&id).await.unwrap();
+    assert_eq!(view.latest.status, Status::Failed);
+    assert_eq!(fake.cancelled.load(Ordering::Relaxed), 1);
+}
