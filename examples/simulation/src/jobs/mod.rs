@@ -165,6 +165,8 @@ impl Jobs {
             return same(&known, spec);
         }
         let job = Job::new(id.clone(), tenant, Plan::new(spec)?);
+        // A drain that begins from here on waits for this submission, too.
+        let _counted = self.shared.tasks.token();
         if self.shared.tasks.is_closed() {
             return Err(SubmitError::Draining);
         }
