@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+const DEFAULT_PORT: u16 = 8_000;
 const DEFAULT_HOST: &str = "127.0.0.1";
 
 /// Host and, if known, port.
@@ -14,21 +15,21 @@ pub struct Address {
 }
 
 impl Address {
-    /// From variables: host `POD_IP` or `HOSTNAME`, port `SERVICE_PORT` if it is one. `POD_IP` comes first because
-    /// a pod's host name does not resolve in the cluster.
+    /// From variables: host `POD_IP` or `HOSTNAME`, port `SERVICE_PORT`. `POD_IP` comes first because a
+    /// pod's host name does not resolve in the cluster.
     pub(super) fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
         let filled = |name: &str| variable(name).filter(|text| !text.is_empty());
         let host = filled("POD_IP").or_else(|| filled("HOSTNAME"));
         let port = filled("SERVICE_PORT").and_then(|text| {
             let port = text.parse().ok();
             if port.is_none() {
-                tracing::warn!(text, "SERVICE_PORT is no port and does not count");
+                tracing::warn!(text, "SERVICE_PORT is no port: the default counts");
             }
             port
         });
         Self {
             host: host.unwrap_or_else(|| DEFAULT_HOST.into()),
-            port,
+            port: Some(port.unwrap_or(DEFAULT_PORT)),
         }
     }
 }
@@ -86,17 +87,19 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_host_and_port_as_far_as_it_does() {
+    fn the_environment_has_defaults() {
         let address = |variables: &'static [(&str, &str)]| {
             let found = |name: &str| variables.iter().find(|(known, _)| *known == name);
-            let Address { host, port } =
-                Address::from_env(|name| found(name).map(|(_, text)| (*text).into()));
-            (host, port)
+            Address::from_env(|name| found(name).map(|(_, text)| (*text).into()))
         };
-        assert_eq!(address(&[]), ("127.0.0.1".into(), None));
+        let on = |host: &str, port| Address {
+            host: host.into(),
+            port: Some(port),
+        };
+        assert_eq!(address(&[]), on("127.0.0.1", 8_000));
         let pod = address(&[("HOSTNAME", "pod-1"), ("SERVICE_PORT", "9001")]);
-        assert_eq!(pod, ("pod-1".into(), Some(9_001)));
+        assert_eq!(pod, on("pod-1", 9_001));
         let nonsense = address(&[("POD_IP", ""), ("SERVICE_PORT", "http")]);
-        assert_eq!(nonsense, ("127.0.0.1".into(), None));
+        assert_eq!(nonsense, on("127.0.0.1", 8_000));
     }
 }

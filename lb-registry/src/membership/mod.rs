@@ -45,9 +45,6 @@ use crate::backoff::Backoff;
 use crate::registry::HttpCheck;
 use crate::{Instance, Registration, Registry, clock};
 
-/// Of an environment that names none.
-const DEFAULT_PORT: u16 = 8_000;
-
 pub(crate) type Hook = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// How to be registered. See the [module documentation](self).
@@ -55,8 +52,6 @@ pub(crate) type Hook = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> 
 #[must_use = "a membership does nothing until it is joined or served"]
 pub struct Membership {
     address: Address,
-    /// Where neither the address nor a listener says.
-    default_port: u16,
     registration: Registration,
     id: Option<String>,
     propagation: Duration,
@@ -77,7 +72,6 @@ impl Membership {
         let instance = Instance::new(service, "", "", 0);
         Self {
             address: address.into(),
-            default_port: 0,
             registration: Registration {
                 http_check: Some(HttpCheck::default()),
                 ..Registration::new(instance)
@@ -93,19 +87,9 @@ impl Membership {
     }
 
     /// As [`new`](Self::new), with the address from the environment: host `POD_IP` or else `HOSTNAME` (default
-    /// `127.0.0.1`), port `SERVICE_PORT` (default: that of the listener, and 8000 where there is none).
+    /// `127.0.0.1`), port `SERVICE_PORT` (default 8000).
     pub fn from_env(service: impl Into<String>) -> Self {
-        Self::from_variables(service, |name| std::env::var(name).ok())
-    }
-
-    fn from_variables(
-        service: impl Into<String>,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Self {
-        Self {
-            default_port: DEFAULT_PORT,
-            ..Self::new(service, Address::from_env(variable))
-        }
+        Self::new(service, Address::from_env(|name| std::env::var(name).ok()))
     }
 
     /// The id. Default: service, host and port, such as `simulation-10.0.0.7-8000`.
@@ -224,8 +208,7 @@ impl Membership {
         let mut registration = self.registration.clone();
         let instance = &mut registration.instance;
         instance.address.clone_from(&self.address.host);
-        let port = self.address.port.or(listening);
-        instance.port = port.unwrap_or(self.default_port);
+        instance.port = self.address.port.or(listening).unwrap_or(0);
         instance.id = self.id.clone().unwrap_or_else(|| {
             let host = instance.address.replace(':', "-");
             format!("{}-{host}-{}", instance.service, instance.port)
@@ -241,20 +224,5 @@ impl fmt::Debug for Membership {
         f.debug_struct("Membership")
             .field("registration", &self.registration)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_a_port_in_the_environment_that_of_the_listener_counts() {
-        let silent = Membership::from_variables("web", |_| None);
-        assert_eq!(silent.registration(Some(9_001)).instance.port, 9_001);
-        assert_eq!(silent.registration(None).instance.port, 8_000);
-        let port = |name: &str| (name == "SERVICE_PORT").then(|| "9002".to_owned());
-        let told = Membership::from_variables("web", port);
-        assert_eq!(told.registration(Some(9_001)).instance.port, 9_002);
     }
 }
