@@ -163,19 +163,21 @@ async fn twelve_jobs(gateway: &Process, gpu_weight: u32) -> Vec<u64> {
     let ids: Vec<String> = (0..12)
         .map(|number| format!("w{gpu_weight}-{number}"))
         .collect();
-    for id in &ids {
+    let mut placed = Vec::new();
+    for (id, number) in ids.iter().zip(1..) {
         submit(gateway, id, ENDLESS, "a").await;
+        // Two that look for a place at once may not see each other.
+        placed = until_async("it has a place", async || {
+            let status = gateway.get("/status").await;
+            let endpoints = status["pool"]["endpoints"].as_array()?.clone();
+            let placed: Vec<u64> = endpoints
+                .iter()
+                .filter_map(|one| one["in_flight"].as_u64())
+                .collect();
+            (placed.iter().sum::<u64>() == number).then_some(placed)
+        })
+        .await;
     }
-    let placed = until_async("twelve jobs have a place", async || {
-        let status = gateway.get("/status").await;
-        let endpoints = status["pool"]["endpoints"].as_array()?.clone();
-        let placed: Vec<u64> = endpoints
-            .iter()
-            .filter_map(|one| one["in_flight"].as_u64())
-            .collect();
-        (placed.iter().sum::<u64>() == 12).then_some(placed)
-    })
-    .await;
     for id in &ids {
         gateway
             .send("DELETE", &format!("/simulations/{id}"), "")
