@@ -38,13 +38,7 @@ pin_project! {
 impl<B: Body, G> HeldBody<B, G> {
     /// Keeps `guard` until `inner` has ended.
     pub fn new(inner: B, guard: G) -> Self {
-        Self::maybe(inner, Some(guard))
-    }
-
-    /// The same, if there is a guard.
-    #[inline]
-    pub(crate) fn maybe(inner: B, guard: Option<G>) -> Self {
-        let guard = guard.filter(|_| !inner.is_end_stream());
+        let guard = Some(guard).filter(|_| !inner.is_end_stream());
         Self { inner, guard }
     }
 }

@@ -54,8 +54,8 @@ pub use self::{
 };
 pub(crate) use self::{fleet::Fleet, id::SeededNames};
 
-/// A member of a pool: facts that were checked, and shared statistics. What the end of a
-/// request looks at comes first, and so lies together.
+/// A member of a pool: facts that were checked, and shared statistics.
+// What the end of a request looks at comes first, and so lies together.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Endpoint {

@@ -96,6 +96,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`PickError`] if no endpoint can take this request.
+    // In line the time of the pick would be taken apart, see `Time`.
     #[inline(never)]
     pub fn pick(&self, cx: &PickCx<'_>) -> Result<Lease, PickError> {
         match self.pick_quickly(cx) {
